@@ -1,0 +1,1 @@
+"""Raw videos and images to per-frame CLIP embeddings: samples, frames, vectors, triples, shards."""

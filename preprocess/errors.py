@@ -1,0 +1,79 @@
+"""The one tree of exceptions: what a person did wrong, and what is wrong with one video.
+
+A `UserError` ends a command: one line with the cause and the remedy, exit code 2. A `MediaError` never does: it costs
+one sample and becomes a line of `rejects.jsonl`.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from typing import Literal, get_args
+
+Reason = Literal[
+    "missing",  # the annotation names a file that is not there
+    "unreadable",  # not a container or image that FFmpeg or Pillow can open
+    "no_video_stream",  # audio only, or cover art only
+    "truncated",  # cut off before its first whole frame
+    "empty_window",  # start_s/end_s select no frame
+    "too_large",  # more pixels than one frame is allowed to have
+    "download_failed",  # the address did not answer, or answered with an error
+    "decoder_crashed",  # the decoder took its process down
+    "timeout",  # took longer than the time limit of one video
+    "out_of_memory",  # took more memory than one worker is allowed to have
+    "not_finite",  # the model gave NaN or infinity
+]
+"""Why a sample was dropped. The set is closed, so that every table and card can name each reason."""
+
+REASONS: tuple[Reason, ...] = get_args(Reason)
+
+
+class EmbeddingDatasetError(Exception):
+    """Everything this project raises on purpose."""
+
+
+class UserError(EmbeddingDatasetError):
+    """A mistake that the person at the keyboard can mend: cause and remedy on one line, exit code 2."""
+
+    def __init__(self, cause: str, remedy: str) -> None:
+        self.cause = cause
+        self.remedy = remedy
+        super().__init__(f"{cause.rstrip('.')}. {remedy}")
+
+
+class UnknownNameError(UserError):
+    """A dataset, model or option value that does not exist; the nearest existing one is suggested."""
+
+    def __init__(self, kind: str, name: str, known: Iterable[str], remedy: str | None = None) -> None:
+        names = sorted(known)
+        near = difflib.get_close_matches(name, names, n=1)
+        hint = f"Did you mean {near[0]!r}?" if near else f"Known: {', '.join(names)}."
+        super().__init__(f"unknown {kind} {name!r}", f"{hint} {remedy}" if remedy else hint)
+
+
+class RawDataError(UserError):
+    """Raw data is not there, or is not laid out as the recipe expects."""
+
+
+class AnnotationError(UserError):
+    """An annotation file is not what it should be: names the file and the line or key."""
+
+    def __init__(self, file: object, where: str, problem: str, expected: str) -> None:
+        place = f"{file}: {where}" if where else f"{file}"
+        super().__init__(f"{place}: {problem}", f"Expected {expected}.")
+
+
+class SettingsError(UserError):
+    """The output that exists was made with other settings."""
+
+
+class MediaError(EmbeddingDatasetError):
+    """One video or image cannot be used; becomes a Reject.
+
+    Attributes:
+        reason: One of `REASONS`.
+    """
+
+    def __init__(self, reason: Reason, message: str) -> None:
+        self.reason: Reason = reason
+        super().__init__(message)

@@ -23,7 +23,7 @@ WHERE := "$$DATASET" --out "$$OUT" $${NAME:+--name "$$NAME"}
 help: ## show this list
 	@echo 'Usage: make TARGET [DATASET=name] [RAW=folder] [MODEL=name] [FPS=1] [OUT=data] [NAME=CLIP-Mine] [ARGS="…"]'
 	@echo
-	@sed -n 's/^\([a-z][a-z-]*\):.*## \(.*\)/  \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo
 	@echo 'Start with: make build DATASET=demo'
 

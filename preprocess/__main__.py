@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import click
 import typer
 
 from preprocess import console
@@ -279,22 +280,23 @@ def _sampling(fps: float | None, text: str | None) -> Sampling | None:
     return None if text is None else Sampling.parse(text)
 
 
-def command_line() -> click.Group:
-    """The commands, with `build`: encode and shards in one, taking the options of both."""
-    group = typer.main.get_command(app)
-    assert isinstance(group, click.Group)
-    steps = (group.commands["encode"], group.commands["shards"])
-    options = {option.name: option for step in steps for option in step.params if option.name is not None}
+def _in_turn(*steps: Callable[..., None]) -> Callable[..., None]:
+    """One command that runs several, taking the options of all."""
+    signatures = [inspect.signature(step, eval_str=True) for step in steps]
+    parameters = {p.name: p for signature in signatures for p in signature.parameters.values()}
 
-    def run_steps(**values: object) -> None:
-        for step in steps:
-            assert step.callback is not None
-            step.callback(**{option.name: values[option.name] for option in step.params if option.name in values})
+    def run(**values: object) -> None:
+        for step, signature in zip(steps, signatures, strict=True):
+            step(**{name: values[name] for name in signature.parameters})
 
-    text = "Raw data to shards: encode, then shards, with the options of both."
-    group.add_command(click.Command("build", params=list(options.values()), callback=run_steps, help=text))
-    return group
+    run.__signature__ = inspect.Signature(list(parameters.values()))  # type: ignore[attr-defined]
+    run.__annotations__ = {name: p.annotation for name, p in parameters.items()}
+    return run
 
+
+app.command("build", help="Raw data to shards: encode, then shards, with the options of both.")(
+    _in_turn(encode, shards)
+)
 
 if __name__ == "__main__":
-    console.run(command_line(), "python -m preprocess")
+    console.run(app, "python -m preprocess")

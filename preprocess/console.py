@@ -7,7 +7,6 @@ import sys
 from collections.abc import Iterable, Sequence
 from typing import Any, NoReturn
 
-import click
 import typer
 from tqdm import tqdm
 
@@ -28,7 +27,7 @@ def new_app(help_text: str) -> typer.Typer:
     )
 
 
-def run(app: typer.Typer | click.Group, prog_name: str) -> None:
+def run(app: typer.Typer, prog_name: str) -> None:
     """Runs a command line; a person's mistake becomes one line on stderr and exit code 2."""
     arguments = [a for a in sys.argv[1:] if a != "--debug"]
     debug = len(arguments) < len(sys.argv) - 1

@@ -15,6 +15,7 @@ from typing import Literal
 
 import numpy as np
 import torch
+import transformers
 from numpy.typing import NDArray
 from transformers import CLIPVisionModelWithProjection
 
@@ -43,6 +44,7 @@ class ClipEncoder:
         self._dtype = _DTYPES[precision]
         if self._device.type == "cpu":
             tune_malloc()
+        quiet()
         model = CLIPVisionModelWithProjection.from_pretrained(
             files.folder, dtype=self._dtype, attn_implementation="sdpa", local_files_only=True
         )
@@ -112,6 +114,12 @@ def cpu_multiplies_bf16() -> bool:
         return False
     flags = next((line for line in cpuinfo.read_text().splitlines() if line.startswith("flags")), "")
     return bool({"amx_bf16", "avx512_bf16"} & set(flags.split()))
+
+
+def quiet() -> None:
+    """No bar for the loading of 200 tensors, no report that the text tower was left out."""
+    transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    transformers.utils.logging.set_verbosity_error()  # type: ignore[no-untyped-call]
 
 
 def tune_malloc() -> None:

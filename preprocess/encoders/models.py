@@ -47,16 +47,24 @@ class ModelFiles:
                     digest.update(block)
         return digest.hexdigest()
 
-    def config(self) -> JSON:
-        """`config.json`, with the vision part lifted out of a two-tower config."""
+    def vision_config(self) -> JSON:
+        """The vision part of `config.json`.
+
+        Raises:
+            UserError: The model is not a CLIP.
+        """
         config: JSON = json.loads((self.folder / "config.json").read_text(encoding="utf-8"))
         if config.get("model_type") not in ("clip", "clip_vision_model"):
             raise UserError(
                 f"model {self.id!r} is of type {config.get('model_type')!r}",
                 "Name a CLIP model, such as MODEL=openai/clip-vit-base-patch32.",
             )
-        vision = config.get("vision_config") or {}
-        return {**config, **vision, "projection_dim": config.get("projection_dim", vision.get("projection_dim", 512))}
+        vision: JSON = config.get("vision_config", config)
+        return vision
+
+    def dim(self) -> int:
+        """Length D of a vector: the vision tower takes it from its own part of the config, 512 where that is silent."""
+        return int(self.vision_config().get("projection_dim", 512))
 
     def preprocessing(self) -> Preprocessing:
         """What the model's image processor does, from `preprocessor_config.json`.
@@ -73,9 +81,9 @@ class ModelFiles:
         config = config.get("image_processor", config)
         crop, size = config.get("crop_size", 224), config.get("size", 224)
         crop = (crop["height"], crop["width"]) if isinstance(crop, dict) else (crop, crop)
-        shortest = size.get("shortest_edge") if isinstance(size, dict) else size
+        shortest = size.get("shortest_edge", 0) if isinstance(size, dict) else size
         wrong = {k: config[k] for k in ("do_resize", "do_center_crop", "do_normalize") if not config.get(k, True)}
-        if shortest is None:
+        if not shortest:
             wrong["size"] = size
         if config.get("resample", _BICUBIC) != _BICUBIC:
             wrong["resample"] = config["resample"]

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from preprocess.formats.atomic import write_atomic
-
 from preprocess.samples import JSON
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from preprocess.console import progress
 from preprocess.encoders.models import ModelFiles, resolve
-from preprocess.errors import SettingsError, UnknownNameError
+from preprocess.errors import Reason, SettingsError, UnknownNameError
 from preprocess.formats.layout import Layout, note_report, read_json, write_json
 from preprocess.formats.triples import done_keys, remove_stale_files
 from preprocess.media.sampling import Sampling
@@ -23,7 +23,11 @@ from preprocess.pipeline.ledger import Ledger
 from preprocess.samples import JSON, SPLITS, DatasetSpec, EncodeReport, Reject, Sample
 
 DTYPES = ("float16", "float32")
-_LOSS_REASONS = {"crashed": "decoder_crashed", "timeout": "timeout", "out_of_memory": "out_of_memory"}
+_LOSS_REASONS: dict[str, Reason] = {
+    "crashed": "decoder_crashed",
+    "timeout": "timeout",
+    "out_of_memory": "out_of_memory",
+}
 _MIN_WORKER_MEMORY = 2 << 30
 
 
@@ -83,8 +87,9 @@ def encode_dataset(
     done = {split: done_keys(layout.processed, split) for split in SPLITS}
 
     def rejected(sample: Sample) -> bool:
-        found_since = lambda: ledger[sample.key].reason == "missing" and local_media_exists(raw, sample)  # noqa: E731
-        return sample.key in ledger and not found_since()
+        if sample.key not in ledger:
+            return False
+        return ledger[sample.key].reason != "missing" or not local_media_exists(raw, sample)
 
     todo = plan.todo(samples, done, rejected)
     written = frames = size = 0
@@ -152,7 +157,7 @@ def _run(
 
     def on_loss(chunk: plan.Chunk, loss: Loss) -> plan.Chunk | None:
         sample = next(sample for sample in chunk.samples if sample.key == loss.item)
-        lost.append(Reject(sample.key, sample.split, "decode", _LOSS_REASONS[loss.cause], loss.message))  # type: ignore[arg-type]
+        lost.append(Reject(sample.key, sample.split, "decode", _LOSS_REASONS[loss.cause], loss.message))
         dealt_with.add(sample.key)
         return chunk.without(dealt_with)
 
@@ -189,7 +194,7 @@ def _settle(spec: DatasetSpec, layout: Layout, options: EncodeOptions) -> tuple[
             "weights_sha256": files.sha256(),
             "precision": old.get("precision", "auto") if options.precision == "auto" else options.precision,
             "dtype": options.dtype or old.get("dtype", "float16"),
-            "dim": files.config()["projection_dim"],
+            "dim": files.dim(),
             "normalized": False,
         },
         "sampling": sampling.to_json(),

@@ -27,7 +27,7 @@ from preprocess.media.sampling import Sampling
 from preprocess.media.transforms import resize_crop
 from preprocess.pipeline.executors import Watch
 from preprocess.pipeline.plan import Chunk
-from preprocess.samples import CaptionMode, Preprocessing, Reject, Sample, Triple
+from preprocess.samples import CaptionMode, Preprocessing, Reject, Sample, Stage, Triple
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +157,7 @@ def decode(sample: Sample, settings: Settings) -> Clip | Reject:
         with local_file(settings.raw, sample.media) as path:
             return read_media(path, settings.sampling, start_s=sample.start_s, end_s=sample.end_s, transform=transform)
     except MediaError as error:
-        stage = "find" if error.reason in ("missing", "download_failed") else "decode"
+        stage: Stage = "find" if error.reason in ("missing", "download_failed") else "decode"
         return Reject(sample.key, sample.split, stage, error.reason, str(error))
     except (UserError, OSError):
         raise  # a full disk or a lost mount concerns every sample

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from multiprocessing.shared_memory import SharedMemory
@@ -74,7 +74,7 @@ class SendChunk:
 
 
 def encode_sent(
-    sent: Iterable[SentClip | Reject], encoders: list[Encoder], settings: Settings
+    sent: Iterable[SentClip | Reject], encoders: Sequence[Encoder], settings: Settings
 ) -> Iterator[Written | Reject]:
     """Encodes clips as they arrive, on all devices at once, and writes their triples."""
     lanes = [_Lane(encoder, settings) for encoder in encoders]

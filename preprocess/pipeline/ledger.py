@@ -24,8 +24,10 @@ class Ledger:
         self._path = path
         self._rejects: dict[str, Reject] = {}
         if path.is_file():
-            whole, _, _torn = path.read_bytes().rpartition(b"\n")  # a killed run may leave half a line
-            for line in whole.splitlines():
+            *whole, torn = path.read_bytes().split(b"\n")
+            if torn:  # a killed run left half a line
+                write_atomic(path, b"".join(line + b"\n" for line in whole))
+            for line in whole:
                 reject = Reject(**json.loads(line))
                 self._rejects[reject.key] = reject
 

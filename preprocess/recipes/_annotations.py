@@ -135,7 +135,7 @@ def seconds(value: object, file: object, where: str) -> float:
         AnnotationError: It is none.
     """
     try:
-        number = float(value) if isinstance(value, (int, float, str)) else math.nan
+        number = float(value) if isinstance(value, (int, float, str)) and not isinstance(value, bool) else math.nan
     except ValueError:
         number = math.nan
     if not 0 <= number < math.inf:

@@ -13,8 +13,9 @@ from typing import Any
 from preprocess.console import progress
 from preprocess.encoders.models import ModelFiles, resolve
 from preprocess.errors import Reason, SettingsError, UnknownNameError
+from preprocess.formats.atomic import remove_temporary
 from preprocess.formats.layout import Layout, note_report, read_json, write_json
-from preprocess.formats.triples import done_keys, remove_stale_files
+from preprocess.formats.triples import done_keys
 from preprocess.media.sampling import Sampling
 from preprocess.pipeline import plan
 from preprocess.pipeline.executors import LocalExecutor, Loss
@@ -28,6 +29,7 @@ _LOSS_REASONS: dict[str, Reason] = {
     "timeout": "timeout",
     "out_of_memory": "out_of_memory",
 }
+_PRELOAD = ("preprocess.pipeline.engine",)
 _MIN_WORKER_MEMORY = 2 << 30
 
 
@@ -83,7 +85,9 @@ def encode_dataset(
     if options.retry:
         ledger.keep(())
     files, encoding = _settle(spec, layout, options)
-    remove_stale_files(layout.processed)
+    for split in SPLITS:
+        (layout.processed / split).mkdir(parents=True, exist_ok=True)
+        remove_temporary(layout.processed / split)
     done = {split: done_keys(layout.processed, split) for split in SPLITS}
 
     def rejected(sample: Sample) -> bool:
@@ -144,7 +148,7 @@ def _run(
         caption_mode=spec.caption_mode,
     )
     workers = options.workers or usable_cores()
-    executor = LocalExecutor(workers, options.time_limit_s, options.memory_limit or _memory_share(workers))
+    executor = LocalExecutor(workers, options.time_limit_s, options.memory_limit or _memory_share(workers), _PRELOAD)
     dealt_with: set[str] = set()
 
     def noting(reports: Iterator[Any], key_of: Callable[[Any], str | None]) -> Iterator[Any]:

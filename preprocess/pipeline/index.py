@@ -7,12 +7,12 @@ import dataclasses
 import fcntl
 import json
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from preprocess.errors import RawDataError, SettingsError, UnknownNameError, UserError
-from preprocess.formats.atomic import write_atomic
+from preprocess.formats.atomic import write_if_changed
 from preprocess.formats.layout import Layout, read_json, write_json
 from preprocess.formats.triples import remove_triple
 from preprocess.pipeline.plan import changed, in_order
@@ -105,9 +105,7 @@ def index_samples(recipe: Recipe, source: Source, layout: Layout) -> list[Sample
         write_json(layout.source, source.to_json())
     for stale in changed(load_samples(layout.samples), samples):
         remove_triple(layout.processed, stale.split, stale.key)
-    data = _lines(samples)
-    if not layout.samples.is_file() or layout.samples.read_bytes() != data:
-        write_atomic(layout.samples, data)
+    write_if_changed(layout.samples, b"".join(canonical_json(s.to_json()).encode() + b"\n" for s in samples))
     return samples
 
 
@@ -145,7 +143,3 @@ def only_run(layout: Layout, afresh: bool = False) -> Iterator[None]:
             elif path.name != _LOCK:
                 path.unlink()
         yield
-
-
-def _lines(samples: Iterable[Sample]) -> bytes:
-    return b"".join(canonical_json(sample.to_json()).encode() + b"\n" for sample in samples)

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
-from preprocess.formats.atomic import write_atomic
+from preprocess.formats.atomic import write_atomic, write_if_changed
 from preprocess.samples import Reject, canonical_json
 
 
@@ -50,8 +50,7 @@ class Ledger:
         """Forgets all rejects but those of `keys`, and puts the file in order."""
         self._rejects = {key: self._rejects[key] for key in sorted(set(keys) & self._rejects.keys())}
         data = b"".join(_line(reject) for reject in self._rejects.values())
-        if not self._path.is_file() or self._path.read_bytes() != data:
-            write_atomic(self._path, data)
+        write_if_changed(self._path, data)
 
     def by_reason(self) -> dict[str, int]:
         """How many rejects there are of each reason, most frequent first."""

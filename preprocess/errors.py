@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 Reason = Literal[
     "missing",  # the annotation names a file that is not there
@@ -29,7 +29,10 @@ REASONS: tuple[Reason, ...] = get_args(Reason)
 
 
 class EmbeddingDatasetError(Exception):
-    """Everything this project raises on purpose."""
+    """Everything this project raises on purpose; pickles, so that worker processes can raise it too."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return BaseException.__new__, (type(self), *self.args), self.__dict__
 
 
 class UserError(EmbeddingDatasetError):
@@ -61,6 +64,13 @@ class AnnotationError(UserError):
     def __init__(self, file: object, where: str, problem: str, expected: str) -> None:
         place = f"{file}: {where}" if where else f"{file}"
         super().__init__(f"{place}: {problem}", f"Expected {expected}.")
+
+
+class DamagedFileError(UserError):
+    """A file that this project wrote, or a tar it was given, is cut off or not what it should be."""
+
+    def __init__(self, file: object, where: str, problem: str, remedy: str) -> None:
+        super().__init__(f"{file}: {where}: {problem}" if where else f"{file}: {problem}", remedy)
 
 
 class SettingsError(UserError):

@@ -1,0 +1,279 @@
+"""Tar archives as WebDataset has them: flat names, regular files. Written as USTAR; USTAR, PAX and GNU are read.
+
+A shard, by name, offset of the data and size:
+
+    vid_00000.npy    512     10368
+    vid_00000.txt  11776        25
+    vid_00000.json 12800       402
+
+Why not `tarfile`: it writes what the machine and the clock say unless told otherwise, and it spends most of the time of
+reading on attributes that a shard does not use. `benchmarks/pack.py` prints both side by side.
+"""
+
+from __future__ import annotations
+
+import mmap
+import struct
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
+
+from preprocess.errors import DamagedFileError
+
+BLOCK = 512
+RECORD = 20 * BLOCK
+END = bytes(2 * BLOCK)
+"""Two zero blocks, which end an archive. `end_of_archive` adds the padding that tar programs write behind them."""
+
+_MAX_SIZE = 8**11 - 1
+_REGULAR = frozenset(b"0\0007")
+_REMEDY = "Pack or download it again."
+
+_CHUNK = 16 << 20  # a stream is never asked for more at once, whatever a header claims
+
+Source = Path | bytes | bytearray | memoryview | mmap.mmap | BinaryIO
+_BUFFERS = (bytes, bytearray, memoryview, mmap.mmap)
+
+
+class Member(NamedTuple):
+    """One regular file of a tar: its name, its bytes, and where they begin in the archive."""
+
+    name: str
+    data: memoryview
+    offset: int
+
+
+class TarTriple(NamedTuple):
+    """One sample of a shard, as it lies in the tar: `npy_array`, `decode` and `json.loads` read the parts."""
+
+    id: str
+    npy: memoryview
+    txt: memoryview
+    json: memoryview
+
+
+# --- writing ----------------------------------------------------------------------------------------------------------
+
+# name, mode, uid, gid, size, mtime, checksum, type, link name, magic and version; owner names, devices, prefix empty
+_HEADER = struct.Struct("100s8s8s8s12s12s8sc100s8s247x")
+_OWNER = (b"0000644", b"0000000", b"0000000")
+_KIND = (b"0", b"", b"ustar\x0000")
+_MTIME = b"00000000000"
+_SUM_OF_CONSTANTS = sum(_HEADER.pack(b"", *_OWNER, b"", _MTIME, b" " * 8, *_KIND))
+
+
+def member(name: str, data: bytes | memoryview) -> bytes:
+    """Header, data and padding of one file; what `tarfile` writes with USTAR, mtime 0, uid and gid 0, mode 0644.
+
+    Args:
+        name: 1 to 100 bytes, no `/`.
+        data: Below 8 GiB.
+
+    Raises:
+        ValueError: USTAR cannot hold the name or the size.
+    """
+    encoded = name.encode()
+    if not 0 < len(encoded) <= 100 or b"/" in encoded or b"\0" in encoded:
+        raise ValueError(f"a member's name must be 1 to 100 bytes without '/', got {name!r}")
+    if len(data) > _MAX_SIZE:
+        raise ValueError(f"a member must be smaller than 8 GiB, {name!r} has {len(data):,} bytes")
+    size = b"%011o" % len(data)
+    checksum = b"%06o\0 " % (_SUM_OF_CONSTANTS + sum(encoded) + sum(size))
+    header = _HEADER.pack(encoded, *_OWNER, size, _MTIME, checksum, *_KIND)
+    return b"".join((header, data, bytes(-len(data) % BLOCK)))
+
+
+def end_of_archive(size: int) -> bytes:
+    """What follows `size` bytes of members: two zero blocks, then zeros up to a record of 10,240 bytes.
+
+    So end GNU tar, `tarfile` and with it the `webdataset` writer; every reader takes it.
+    """
+    return END + bytes(-(size + len(END)) % RECORD)
+
+
+# --- reading ----------------------------------------------------------------------------------------------------------
+
+
+def iter_members(source: Source, *, name: object = None, strict: bool = False) -> Iterator[Member]:
+    """Reads the regular files of a tar, in order.
+
+    A path is mapped into memory, and a buffer is sliced: the data are views, nothing is copied. A stream (any object
+    with `read(n)`, a pipe for instance) is read once, forwards.
+
+    Args:
+        source: Path, buffer or binary stream.
+        name: What to call the tar in errors; a path's own name by default.
+        strict: Whether anything that a shard must not have (links, devices, folders, names with `/`) is an error.
+            Otherwise it is passed over. A leading `./` is taken off first. No name is ever used as a path here.
+
+    Raises:
+        DamagedFileError: Cut off, a wrong checksum, or something that is not a tar: names the tar and the offset.
+    """
+    if isinstance(source, Path):
+        name = source if name is None else name
+        source = _mapped(source)
+    label = "tar" if name is None else name
+    take = _from_buffer(source) if isinstance(source, _BUFFERS) else _from_stream(source)
+    offset = 0
+    long_name: str | None = None
+    long_size: int | None = None
+    while True:
+        header = bytes(take(BLOCK))
+        if len(header) < BLOCK:
+            raise _damaged(label, offset, "cut off: the end of the archive is missing")
+        if header[0] == 0 and not any(header):
+            return
+        size = _checked_size(header, label, offset)
+        kind = header[156]
+        if long_size is not None and kind in _REGULAR:
+            size = long_size
+        data = take(size)
+        padding = -size % BLOCK
+        if len(data) < size or len(take(padding)) < padding:
+            raise _damaged(label, offset, f"cut off inside {_name(header)!r}, which has {size:,} bytes")
+        data_offset = offset + BLOCK
+        offset = data_offset + size + padding
+        if kind in _REGULAR:
+            file = long_name or _name(header)
+            long_name = long_size = None
+            if "/" in file:
+                file = file.removeprefix("./")
+            if "/" not in file and file:
+                yield Member(file, memoryview(data), data_offset)
+                continue
+            problem = f"{file!r} is in a folder"
+        elif kind == 0x78:  # x: PAX records of the next member
+            records = _pax_records(bytes(data), label, data_offset)
+            long_name = records.get("path", long_name)
+            long_size = int(records["size"]) if records.get("size", "").isdecimal() else None
+            continue
+        elif kind == 0x4C:  # L: GNU, the name of the next member
+            long_name = bytes(data).partition(b"\0")[0].decode("utf-8", "surrogateescape")
+            continue
+        elif kind in b"gK":  # g: PAX records of the archive, e.g. a git commit; K: the target of a link, skipped below
+            continue
+        else:
+            problem = f"{long_name or _name(header)!r} is no regular file (type {chr(kind)!r})"
+            long_name = long_size = None
+        if strict:
+            raise _damaged(label, data_offset - BLOCK, problem)
+
+
+def iter_triples(source: Source, *, name: object = None, strict: bool = False) -> Iterator[TarTriple]:
+    """Groups the members of a shard to samples: what stands before the first dot is the id.
+
+    Reads shards of clip-video-encode as well: ids of any width, `.cap` in place of `.txt`, parts in any order.
+    Other extensions are passed over, unless `strict`.
+
+    Raises:
+        DamagedFileError: As `iter_members`; or a part is missing or there twice.
+    """
+    label = source if name is None and isinstance(source, Path) else name or "tar"
+    current = ""
+    parts: dict[str, memoryview] = {}
+    for file, data, offset in iter_members(source, name=name, strict=strict):
+        id_, _, extension = file.partition(".")
+        if extension == "cap":
+            extension = "txt"
+        elif extension not in ("npy", "txt", "json"):
+            if strict:
+                raise _damaged(label, offset - BLOCK, f"{file!r} is no .npy, .txt or .json")
+            continue
+        if id_ != current:
+            if parts:
+                yield _triple(current, parts, label, offset - BLOCK)
+            current, parts = id_, {}
+        if extension in parts:
+            raise _damaged(label, offset - BLOCK, f"{file!r} is there twice")
+        parts[extension] = data
+    if parts:
+        yield _triple(current, parts, label, None)
+
+
+def _triple(id_: str, parts: dict[str, memoryview], label: object, offset: int | None) -> TarTriple:
+    try:
+        return TarTriple(id_, parts["npy"], parts["txt"], parts["json"])
+    except KeyError as error:
+        raise _damaged(label, offset, f"{id_!r} has no .{error.args[0]}") from None
+
+
+def _mapped(path: Path) -> memoryview:
+    """The file as memory; unmapped when the last view of it is gone."""
+    with path.open("rb") as file:
+        if not file.seek(0, 2):
+            return memoryview(b"")
+        return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+
+
+def _from_buffer(buffer: bytes | bytearray | memoryview | mmap.mmap) -> Callable[[int], memoryview]:
+    view = memoryview(buffer)
+    position = 0
+
+    def take(n: int) -> memoryview:
+        nonlocal position
+        start = position
+        position = start + n
+        return view[start:position]
+
+    return take
+
+
+def _from_stream(stream: BinaryIO) -> Callable[[int], bytes]:
+    def take(n: int) -> bytes:
+        data = stream.read(min(n, _CHUNK))
+        if len(data) == n or not data:
+            return data
+        pieces = [data]  # a pipe or a socket gives what it has
+        missing = n - len(data)
+        while missing and (data := stream.read(min(missing, _CHUNK))):
+            pieces.append(data)
+            missing -= len(data)
+        return b"".join(pieces)
+
+    return take
+
+
+def _checked_size(header: bytes, label: object, offset: int) -> int:
+    """The size field of a header whose checksum is right."""
+    checksum, size = header[148:156], header[124:136]
+    try:
+        expected = _octal(checksum)
+        # The top bit marks base 256 (GNU), for 8 GiB and more.
+        n = int.from_bytes(size[1:], "big") if size[0] & 0x80 else _octal(size)
+    except ValueError:
+        raise _damaged(label, offset, "no tar header here") from None
+    if sum(header) - sum(checksum) + sum(b" " * 8) != expected or n < 0:
+        raise _damaged(label, offset, "the header's checksum is wrong")
+    return n
+
+
+def _octal(field: bytes) -> int:
+    return int(field.strip(b" \0") or b"0", 8)
+
+
+def _name(header: bytes) -> str:
+    name = header[:100].partition(b"\0")[0]
+    if header[345] and header[257:263] == b"ustar\0":  # a long path, split in two
+        name = header[345:500].partition(b"\0")[0] + b"/" + name
+    return name.decode("utf-8", "surrogateescape")
+
+
+def _pax_records(data: bytes, label: object, offset: int) -> dict[str, str]:
+    """`<length> <key>=<value>\\n`, repeated."""
+    records = {}
+    while data:
+        length, _, _ = data.partition(b" ")
+        end = int(length) if length.isdigit() else 0
+        record = data[len(length) + 1 : end]
+        key, equals, value = record[:-1].partition(b"=")
+        if not equals or record[-1:] != b"\n":
+            raise _damaged(label, offset, "PAX records that cannot be read")
+        records[key.decode("utf-8", "surrogateescape")] = value.decode("utf-8", "surrogateescape")
+        data = data[end:]
+    if any(key.startswith("GNU.sparse") for key in records):
+        raise _damaged(label, offset, "a sparse file, which no shard has")
+    return records
+
+
+def _damaged(label: object, offset: int | None, problem: str) -> DamagedFileError:
+    return DamagedFileError(label, "at the end" if offset is None else f"byte {offset:,}", problem, _REMEDY)

@@ -188,7 +188,7 @@ def shards(
 
     recipe, layout = _open(dataset, out, name)
     with only_run(layout):
-        reports = pack_dataset(
+        packed = pack_dataset(
             layout,
             recipe.SPEC,
             caption_mode=caption_mode,
@@ -197,7 +197,10 @@ def shards(
             shuffle=shuffle,
             workers=workers or usable_cores(),
         )
-    print(f"{sum(r.samples for r in reports):,} samples in {len(reports):,} shards in {layout.dataset}")
+    samples = sum(split["samples"] for split in packed.manifest["splits"].values())
+    print(
+        f"{samples:,} samples in {packed.written + packed.kept:,} shards in {layout.dataset} ({packed.written:,} new)"
+    )
 
 
 @app.command()

@@ -194,9 +194,8 @@ def shards(
     recipe, layout = _open(dataset, out, name)
     with only_run(layout):
         packed = pack_dataset(
-            layout.work,
-            layout.dataset,
-            spec=dataclasses.replace(recipe.SPEC, hub_name=layout.hub_name),
+            layout,
+            recipe.SPEC,
             caption_mode=caption_mode,
             per_shard=per_shard,
             seed=shuffle_seed,
@@ -206,7 +205,10 @@ def shards(
         if packed.written:
             numbers = {"written": packed.written, "kept": packed.kept, "seconds": round(packed.seconds, 3)}
             note_report(layout, "shards", numbers)
-    print(f"{packed.written:,} shards written, {packed.kept:,} kept in {layout.dataset}")
+    samples = sum(split["samples"] for split in packed.manifest["splits"].values())
+    print(
+        f"{samples:,} samples in {packed.written + packed.kept:,} shards in {layout.dataset} ({packed.written:,} new)"
+    )
 
 
 @app.command()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -21,22 +20,27 @@ PerShard = Annotated[int, typer.Option(help="Samples in a full tar.", min=1)]
 
 
 @app.command()
-def verify(
-    folder: Folder,
-    workers: Workers = CPUS,
-    per_shard: PerShard = PER_SHARD,
-    rejects: Annotated[Path | None, typer.Option(help="rejects.jsonl of the build.")] = None,
-) -> None:
+def verify(folder: Folder, workers: Workers = CPUS, per_shard: PerShard = PER_SHARD) -> None:
     """Checks every tar, table and number; exit code 1 when anything is wrong."""
     from builders.hub import local_folder
     from builders.verify import verify as verify_folder
 
-    result = verify_folder(local_folder(folder), workers=workers, per_shard=per_shard, rejects=rejects)
+    result = verify_folder(local_folder(folder), workers=workers, per_shard=per_shard)
     for finding in result.findings:
         print(finding)
     print(summary(result.samples, result.frames, result.tars, len(result.findings)))
     if result.findings:
         raise typer.Exit(1)
+
+
+@app.command()
+def stats(folder: Folder) -> None:
+    """Prints what the manifest says: samples, frames, rejects, tars and bytes of each split."""
+    from builders.hub import local_folder
+    from builders.stats import describe
+    from preprocess.formats.manifest import MANIFEST_FILE, read
+
+    print(describe(read(local_folder(folder, only=MANIFEST_FILE) / MANIFEST_FILE)))
 
 
 def summary(samples: int, frames: int, tars: int, findings: int) -> str:

@@ -18,11 +18,14 @@ from preprocess.formats.manifest import MANIFEST_FILE, Manifest
 from preprocess.formats.shards import SHARD_NAME
 from preprocess.formats.splits import SIZES_FILE, SPLITS_FILE
 from preprocess.formats.triples import META_KEYS
-from preprocess.samples import Split
+from preprocess.samples import Reject, Split
 
 README_FILE = "README.md"
 PREVIEW_FOLDER = "preview"
-_FILES = frozenset({README_FILE, SPLITS_FILE, SIZES_FILE, MANIFEST_FILE, ".gitattributes", "LICENSE", "LICENSE.md"})
+REJECTS_FILE = "rejects.jsonl"
+_FILES = frozenset(
+    {README_FILE, SPLITS_FILE, SIZES_FILE, MANIFEST_FILE, REJECTS_FILE, ".gitattributes", "LICENSE", "LICENSE.md"}
+)
 _FOLDERS = frozenset({PREVIEW_FOLDER, "assets"})
 _HUB_CACHE = ".cache"  # what `hf download --local-dir` leaves, and never uploads
 
@@ -77,9 +80,7 @@ def check_ids(scans: Sequence[ShardScan]) -> Iterator[Finding]:
         first = int(scan.numbers[-1]) + 1 if scan.samples else first
 
 
-def _check_repeats(
-    scans: Sequence[ShardScan], numbers: np.ndarray[tuple[int], np.dtype[np.int64]]
-) -> Iterator[Finding]:
+def _check_repeats(scans: Sequence[ShardScan], numbers: NDArray[np.int64]) -> Iterator[Finding]:
     found = Findings(".")
     values, counts = np.unique(numbers, return_counts=True)
     for number in values[counts > 1]:
@@ -185,22 +186,22 @@ def check_rejects(path: Path, manifest: Manifest, keys: frozenset[str]) -> Itera
     """rejects.jsonl and the manifest name the same numbers, and no reject is in a tar.
 
     Args:
-        path: rejects.jsonl, one `Reject` a line.
+        path: rejects.jsonl, one `Reject` a line; not there when nothing was rejected.
         manifest: The dataset's.
         keys: Keys of all samples in the tars.
     """
     found = Findings(path.name)
     counts: Counter[tuple[str, str]] = Counter()
-    for number, line in enumerate(path.read_bytes().splitlines(), 1):
+    for number, line in enumerate(path.read_bytes().splitlines() if path.is_file() else [], 1):
         try:
-            row = json.loads(line)
-            split, reason, key = row["split"], row["reason"], row["key"]
-        except (ValueError, TypeError, KeyError) as error:
-            found.add("rejects", f"line {number} is no reject ({type(error).__name__}: {error})")
+            reject = Reject(**json.loads(line))
+        except (ValueError, TypeError) as error:
+            found.add("rejects", f"line {number} is no reject ({error})")
             continue
-        counts[str(split), str(reason)] += 1
-        if key in keys:
-            found.add("rejects", f"line {number}: {key!r} is a reject and in a tar")
+        counts[reject.split, reject.reason] += 1
+        if reject.key in keys:
+            found.add("rejects", f"line {number}: {reject.key!r} is a reject and in a tar")
+        found.extend("rejects", (f"line {number}: names the path {path!r}" for path in _paths_in(reject.message)))
     listed: dict[tuple[str, str], int] = {
         (split, reason): count
         for split, of_split in manifest["splits"].items()
@@ -212,3 +213,11 @@ def check_rejects(path: Path, manifest: Manifest, keys: frozenset[str]) -> Itera
         if got != says:
             found.add("rejects", f"{got:,} samples of {split} are {reason}, the manifest says {says:,}")
     yield from found
+
+
+def _paths_in(message: str) -> Iterator[str]:
+    """Words of a message that are absolute paths of at least two parts."""
+    for word in message.split():
+        path = word.strip("'\"()[],:;")
+        if len(PurePosixPath(path).parts) > 2 and PurePosixPath(path).is_absolute():
+            yield path

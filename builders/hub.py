@@ -10,8 +10,12 @@ from preprocess.errors import UserError
 HF_URL = re.compile(r"hf://datasets/([\w.-]+/[\w.-]+)(?:@([^/]+))?/?")
 
 
-def local_folder(folder: str) -> Path:
+def local_folder(folder: str, only: str | None = None) -> Path:
     """The folder itself, or a whole copy in the Hub's cache of a dataset that is there.
+
+    Args:
+        folder: A folder, or the address of a dataset.
+        only: The one file that is needed; all where None.
 
     Raises:
         UserError: The address is none, or the Hub does not give the dataset.
@@ -25,7 +29,7 @@ def local_folder(folder: str) -> Path:
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
     try:
-        return Path(snapshot_download(match[1], repo_type="dataset", revision=match[2]))
+        return Path(snapshot_download(match[1], repo_type="dataset", revision=match[2], allow_patterns=only))
     except (HfHubHTTPError, LocalEntryNotFoundError) as error:
         raise UserError(
             f"the Hub does not give {folder}: {str(error).splitlines()[0]}",

@@ -18,6 +18,7 @@ from typing import TypeVar
 from builders.card_check import check_card
 from builders.findings import Finding, Findings
 from builders.folder_check import (
+    REJECTS_FILE,
     check_ids,
     check_manifest,
     check_names,
@@ -54,14 +55,13 @@ class Verification:
     bytes: int
 
 
-def verify(folder: Path, *, workers: int = 1, per_shard: int = PER_SHARD, rejects: Path | None = None) -> Verification:
+def verify(folder: Path, *, workers: int = 1, per_shard: int = PER_SHARD) -> Verification:
     """Checks everything about a dataset's folder.
 
     Args:
         folder: What would be pushed.
         workers: Processes that read tars.
         per_shard: Samples that every tar but the last of its split holds.
-        rejects: The build's rejects.jsonl; found beside the folder (`../work/<name>/`) where None.
 
     Raises:
         UserError: There is no such folder.
@@ -86,9 +86,7 @@ def verify(folder: Path, *, workers: int = 1, per_shard: int = PER_SHARD, reject
         found += check_sizes(scans, sizes)
     if manifest is not None:
         found += check_manifest(scans, splits, manifest)
-        rejects = rejects or folder.parent / "work" / folder.name / "rejects.jsonl"
-        if rejects.is_file():
-            found += check_rejects(rejects, manifest, frozenset(key for scan in scans for key in scan.keys))
+        found += check_rejects(folder / REJECTS_FILE, manifest, frozenset(key for scan in scans for key in scan.keys))
     if splits is not None:
         found += check_card(folder, list(_reports(scans, splits)), expected.dim, expected.dtype)
     return Verification(

@@ -78,7 +78,7 @@ def write_dataset(
     dim: int = DIM,
     dtype: str = "float16",
 ) -> Path:
-    """Writes `folder` as a build would: shards, tables, manifest, card; and `../work/<name>/rejects.jsonl`."""
+    """Writes `folder` as a build would: shards, tables, manifest, rejects, card."""
     folder.mkdir(parents=True)
     samples = {sample(split, i).key: (split, i) for split, count in counts.items() for i in range(count)}
     names = {split: [key for key, (of, _) in samples.items() if of == split] for split in SPLITS}
@@ -108,9 +108,7 @@ def write_dataset(
     (folder / "README.md").write_text(
         front_matter(card_data(SPEC, shards, dim=dim, dtype=dtype)) + "\n# CLIP-Shapes\n", encoding="utf-8"
     )
-    work = folder.parent / "work" / folder.name
-    work.mkdir(parents=True)
-    (work / "rejects.jsonl").write_text(canonical_json(REJECT.to_json()) + "\n", encoding="utf-8")
+    (folder / "rejects.jsonl").write_text(canonical_json(REJECT.to_json()) + "\n", encoding="utf-8")
     return folder
 
 
@@ -122,3 +120,9 @@ def make_dataset(tmp_path: Path) -> MakeDataset:
         return write_dataset(tmp_path / "data" / name, **options)
 
     return make
+
+
+@pytest.fixture
+def dataset_spec() -> DatasetSpec:
+    """The spec that the small dataset was written with."""
+    return SPEC

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import sys
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 import typer
 from tqdm import tqdm
@@ -49,10 +49,10 @@ def run(app: typer.Typer, prog_name: str) -> None:
         sys.exit(130)
 
 
-def fail(message: str) -> None:
-    """Prints one line to stderr and exits with code 2."""
+def fail(message: str, exit_code: int = 2) -> NoReturn:
+    """Prints one line to stderr and exits; code 2 is for a person's mistakes."""
     print("error: " + " ".join(message.split()), file=sys.stderr)
-    sys.exit(2)
+    sys.exit(exit_code)
 
 
 def progress(total: int | None, unit: str, description: str) -> tqdm[Any]:

@@ -279,6 +279,12 @@ def parse_json(data: bytes | memoryview, name: object) -> JSON:
     return value
 
 
+def remove_triple(folder: Path, split: Split, key: str) -> None:
+    """Removes a triple that is stale, the `.json` first: from then on it does not exist."""
+    for suffix in ("json", "txt", "npy"):
+        (folder / split / f"{key}.{suffix}").unlink(missing_ok=True)
+
+
 def done_keys(folder: Path, split: Split) -> set[str]:
     """Keys of the triples that exist below `folder/split`: one pass over the names, no file is opened."""
     try:

@@ -1,0 +1,1 @@
+"""From samples to triples to shards: plan, run a chunk, keep the ledger, pack."""

@@ -37,6 +37,7 @@ from preprocess.samples import SPLITS, DatasetSpec, ShardReport, Split
 
 if TYPE_CHECKING:
     from datasets import Features
+    from datasets.splits import SplitDict
     from huggingface_hub import DatasetCardData
 
 HUB_SPLITS: dict[Split, str] = {"train": "train", "val": "validation", "test": "test"}
@@ -144,7 +145,7 @@ def card_data(
         {
             name: DatasetInfo(
                 features=features,
-                splits=_split_infos(of),
+                splits=split_infos(of),
                 download_size=sum(s.bytes for s in of),
                 dataset_size=sum(s.bytes for s in of),
             )
@@ -167,7 +168,8 @@ def data_files(shards: Iterable[ShardReport]) -> list[dict[str, Any]]:
     return [{"split": HUB_SPLITS[split], "path": files} for split, files in paths.items() if files]
 
 
-def _split_infos(shards: Sequence[ShardReport]) -> Any:
+def split_infos(shards: Sequence[ShardReport]) -> SplitDict:
+    """Number of samples and of bytes of each split that has tars."""
     from datasets.splits import SplitDict, SplitInfo
 
     infos = SplitDict()

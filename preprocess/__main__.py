@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from preprocess import console
-from preprocess.errors import UserError
+from preprocess.errors import UnknownNameError, UserError
 from preprocess.formats.layout import Layout
 
 if TYPE_CHECKING:
@@ -182,22 +183,30 @@ def shards(
     ] = None,
 ) -> None:
     """Pack the triples into tars of 10,000, with splits.csv, sizes.json and manifest.json."""
+    from preprocess.formats.layout import note_report
     from preprocess.pipeline.encode import usable_cores
     from preprocess.pipeline.index import only_run
     from preprocess.pipeline.pack import pack_dataset
+    from preprocess.samples import CAPTION_MODES
 
+    if caption_mode is not None and caption_mode not in CAPTION_MODES:
+        raise UnknownNameError("caption mode", caption_mode, CAPTION_MODES)
     recipe, layout = _open(dataset, out, name)
     with only_run(layout):
-        reports = pack_dataset(
-            layout,
-            recipe.SPEC,
+        packed = pack_dataset(
+            layout.work,
+            layout.dataset,
+            spec=dataclasses.replace(recipe.SPEC, hub_name=layout.hub_name),
             caption_mode=caption_mode,
             per_shard=per_shard,
             seed=shuffle_seed,
             shuffle=shuffle,
             workers=workers or usable_cores(),
         )
-    print(f"{sum(r.samples for r in reports):,} samples in {len(reports):,} shards in {layout.dataset}")
+        if packed.written:
+            numbers = {"written": packed.written, "kept": packed.kept, "seconds": round(packed.seconds, 3)}
+            note_report(layout, "shards", numbers)
+    print(f"{packed.written:,} shards written, {packed.kept:,} kept in {layout.dataset}")
 
 
 @app.command()

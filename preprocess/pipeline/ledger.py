@@ -8,12 +8,12 @@ same data gives the same file. Only the parent process writes.
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
 from preprocess.formats.atomic import write_atomic, write_if_changed
+from preprocess.pipeline.work import read_rejects
 from preprocess.samples import Reject, canonical_json
 
 
@@ -22,14 +22,10 @@ class Ledger:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._rejects: dict[str, Reject] = {}
-        if path.is_file():
-            *whole, torn = path.read_bytes().split(b"\n")
-            if torn:  # a killed run left half a line
-                write_atomic(path, b"".join(line + b"\n" for line in whole))
-            for line in whole:
-                reject = Reject(**json.loads(line))
-                self._rejects[reject.key] = reject
+        self._rejects = {reject.key: reject for reject in read_rejects(path)}
+        whole = b"".join(map(_line, self._rejects.values()))
+        if path.is_file() and path.stat().st_size != len(whole):  # a killed run left half a line
+            write_atomic(path, whole)
 
     def __getitem__(self, key: str) -> Reject:
         return self._rejects[key]
@@ -49,8 +45,7 @@ class Ledger:
     def keep(self, keys: Iterable[str]) -> None:
         """Forgets all rejects but those of `keys`, and puts the file in order."""
         self._rejects = {key: self._rejects[key] for key in sorted(set(keys) & self._rejects.keys())}
-        data = b"".join(_line(reject) for reject in self._rejects.values())
-        write_if_changed(self._path, data)
+        write_if_changed(self._path, b"".join(map(_line, self._rejects.values())))
 
     def by_reason(self) -> dict[str, int]:
         """How many rejects there are of each reason, most frequent first."""

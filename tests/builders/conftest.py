@@ -72,7 +72,7 @@ def vectors(split: Split, i: int, dim: int, dtype: str) -> np.ndarray[Any, Any]:
 
 def write_dataset(
     folder: Path,
-    counts: Mapping[Split, int] = {"train": 8, "val": 3, "test": 2},  # noqa: B006 - never changed
+    counts: Mapping[Split, int] = {"train": 8, "val": 3, "test": 2},
     *,
     per_shard: int = 5,
     dim: int = DIM,

@@ -28,7 +28,8 @@ from preprocess.pipeline import engine, plan
 from preprocess.pipeline.encode import EncodeOptions, encode_dataset
 from preprocess.pipeline.executors import LocalExecutor, Watch
 from preprocess.pipeline.feed import SendChunk, encode_sent
-from preprocess.pipeline.index import index_samples, load_samples, only_run, settle_source
+from preprocess.pipeline.index import index_samples, only_run, settle_source
+from preprocess.pipeline.work import read_samples
 from preprocess.recipes import load
 from preprocess.samples import EncodeReport, Reject
 from tests.media_files import all_frames, write_audio, write_video
@@ -112,7 +113,7 @@ def test_triples_equal_a_plain_forward_over_a_full_decode(raw: Path, small_clip:
 
 def _key_of(layout: Layout, stem: str) -> str:
     """The key that the recipe gave to `train/<stem>.mp4`."""
-    (key,) = (s.key for s in load_samples(layout.samples) if Path(s.media).stem == stem)
+    (key,) = (s.key for s in read_samples(layout.samples) if Path(s.media).stem == stem)
     return key
 
 
@@ -145,7 +146,7 @@ def test_the_way_to_a_gpu_writes_the_same_bytes(raw: Path, small_clip: Path, und
         dtype="float16",
         caption_mode="first",
     )
-    chunks = plan.chunks(load_samples(before.samples), size=3)
+    chunks = plan.chunks(read_samples(before.samples), size=3)
     sent = LocalExecutor(2).run(chunks, SendChunk(settings), lambda task, loss: None)
     encoders = [ClipEncoder(files, "cpu", settings.precision, 32) for _ in range(2)]
     reports = list(encode_sent(sent, encoders, settings))

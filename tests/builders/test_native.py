@@ -87,7 +87,10 @@ def test_numpy_and_torch_and_arrow(make_dataset: Any, streaming: bool):
     assert (array.dtype, array.shape) == (np.float32, expected.shape)
     assert np.array_equal(array, expected)
     assert np.array_equal(np.asarray(next(iter(rows.with_format("torch")))["npy"]), expected)
-    # The library's own streaming cannot put rows into one table where a JSON value is null here and text there; ours can.
+    if streaming:
+        # The library makes Arrow tables from the rows with `__url__` still in them, unless columns are selected, and
+        # cannot join rows whose metadata is null here and text there: one row at a time. `builders.embeddings` can.
+        rows = rows.select_columns(["npy", "txt", "json", "__key__"])
     table = next(iter(rows.with_format("arrow").iter(batch_size=1 if streaming else 8)))
     assert table.num_rows == (1 if streaming else 8)
     assert np.array_equal(np.array(table["npy"].to_pylist()[0], np.float32), expected)

@@ -156,7 +156,6 @@ def _decode_spans(
     """
     needed, is_target = mark(index, plan.row_pts)
     decoder.thread_count = 1
-    decoder.options = {"err_detect": "explode"}
     decoder.skip_frame = "DEFAULT"  # some decoders (dav1d) look at it only when they are opened
     decoder.open()
     end = int(np.flatnonzero(needed)[-1])
@@ -185,8 +184,10 @@ def _decode_spans(
                 yield from checked(_drain(decoder))
                 decoder.flush_buffers()
             span_pts, last_pts = pts, None
+        if packet.is_corrupt:
+            raise _SurpriseError("a packet that is cut")
         fed = position
-        decoder.skip_frame = "DEFAULT" if is_target[position] or index.packed else "NONREF"
+        decoder.skip_frame = "DEFAULT" if is_target[position] else "NONREF"
         packet.pts = pts
         try:
             frames = decoder.decode(packet)

@@ -21,10 +21,11 @@ from preprocess.encoders.clip import ClipEncoder, Precision
 from preprocess.encoders.models import ModelFiles
 from preprocess.errors import MediaError, UserError
 from preprocess.formats.triples import caption_text, triple_meta, write_triple
-from preprocess.media import Clip, read_media
+from preprocess.media import read_media
 from preprocess.media.fetch import local_file
 from preprocess.media.sampling import Sampling
 from preprocess.media.transforms import resize_crop
+from preprocess.media.video import Clip
 from preprocess.pipeline.executors import Watch
 from preprocess.pipeline.plan import Chunk
 from preprocess.samples import CaptionMode, Preprocessing, Reject, Sample, Stage, Triple

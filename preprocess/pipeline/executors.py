@@ -210,7 +210,7 @@ class _Run(Generic[Task, Report]):
 def _work(pipe: Connection, fn: Callable[[Any, Watch], Iterator[Any]]) -> None:
     """The life of a worker process. Ctrl-C is the parent's business; its death is ours."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _die_with_parent()
+    die_with_parent()
 
     def watch(item: str | None) -> None:
         pipe.send(("item", item))
@@ -232,7 +232,7 @@ def _work(pipe: Connection, fn: Callable[[Any, Watch], Iterator[Any]]) -> None:
             pipe.send(("error", error))
 
 
-def _die_with_parent() -> None:
+def die_with_parent() -> None:
     """Ends this process when the one that drives it is gone, even in the middle of a long decode."""
     driver = multiprocessing.parent_process()
     if driver is None:

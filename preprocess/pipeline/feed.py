@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from preprocess.encoders import Encoder
-from preprocess.media import Clip
+from preprocess.media.video import Clip
 from preprocess.pipeline.engine import Batcher, DecodeChunk, Settings, Written, write_all
 from preprocess.pipeline.executors import Watch
 from preprocess.pipeline.plan import Chunk

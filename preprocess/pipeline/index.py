@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import fcntl
-import json
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,9 +12,10 @@ from pathlib import Path
 
 from preprocess.errors import RawDataError, SettingsError, UnknownNameError, UserError
 from preprocess.formats.atomic import write_if_changed
-from preprocess.formats.layout import Layout, read_json, write_json
+from preprocess.formats.layout import Layout, json_bytes, read_json
 from preprocess.formats.triples import remove_triple
 from preprocess.pipeline.plan import changed, in_order
+from preprocess.pipeline.work import read_samples
 from preprocess.recipes import Recipe
 from preprocess.samples import JSON, RecipeOptions, Sample, canonical_json, is_url
 
@@ -101,20 +101,12 @@ def index_samples(recipe: Recipe, source: Source, layout: Layout) -> list[Sample
     if not source.raw.exists():
         raise RawDataError(f"there is no raw data at {str(source.raw)!r}", "Check RAW.")
     samples = in_order(list(recipe.samples(source.raw, source.options)))
-    if read_json(layout.source) != source.to_json():
-        write_json(layout.source, source.to_json())
-    for stale in changed(load_samples(layout.samples), samples):
+    write_if_changed(layout.source, json_bytes({**read_json(layout.source), **source.to_json()}))
+    before = read_samples(layout.samples) if layout.samples.is_file() else []
+    for stale in changed(before, samples):
         remove_triple(layout.processed, stale.split, stale.key)
     write_if_changed(layout.samples, b"".join(canonical_json(s.to_json()).encode() + b"\n" for s in samples))
     return samples
-
-
-def load_samples(path: Path) -> list[Sample]:
-    """The samples of a `samples.jsonl`; none where there is no such file."""
-    if not path.is_file():
-        return []
-    with path.open(encoding="utf-8", newline="\n") as lines:
-        return [Sample.from_json(json.loads(line)) for line in lines]
 
 
 def local_media_exists(raw: str, sample: Sample) -> bool:

@@ -13,23 +13,30 @@ from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
+from preprocess.errors import AnnotationError
 from preprocess.formats.atomic import write_atomic, write_if_changed
 from preprocess.samples import Reject, canonical_json
 
 
 class Ledger:
-    """The rejects of one dataset, in memory and in `rejects.jsonl`."""
+    """The rejects of one dataset, in memory and in `rejects.jsonl`.
+
+    Raises:
+        AnnotationError: A line of the file is no reject.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._rejects: dict[str, Reject] = {}
-        if path.is_file():
-            *whole, torn = path.read_bytes().split(b"\n")
-            if torn:  # a killed run left half a line
-                write_atomic(path, b"".join(line + b"\n" for line in whole))
-            for line in whole:
+        *whole, torn = path.read_bytes().split(b"\n") if path.is_file() else [b""]
+        for number, line in enumerate(whole, 1):
+            try:
                 reject = Reject(**json.loads(line))
-                self._rejects[reject.key] = reject
+            except (ValueError, TypeError) as error:
+                raise AnnotationError(path, f"line {number}", str(error), "a reject") from None
+            self._rejects[reject.key] = reject
+        if torn:  # a killed run left half a line
+            write_atomic(path, b"".join(line + b"\n" for line in whole))
 
     def __getitem__(self, key: str) -> Reject:
         return self._rejects[key]
@@ -49,8 +56,7 @@ class Ledger:
     def keep(self, keys: Iterable[str]) -> None:
         """Forgets all rejects but those of `keys`, and puts the file in order."""
         self._rejects = {key: self._rejects[key] for key in sorted(set(keys) & self._rejects.keys())}
-        data = b"".join(_line(reject) for reject in self._rejects.values())
-        write_if_changed(self._path, data)
+        write_if_changed(self._path, b"".join(map(_line, self._rejects.values())))
 
     def by_reason(self) -> dict[str, int]:
         """How many rejects there are of each reason, most frequent first."""

@@ -18,7 +18,6 @@ import json
 import multiprocessing
 import os
 import signal
-import threading
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -45,6 +44,7 @@ from preprocess.formats.triples import (
     parse_json,
     triple_meta,
 )
+from preprocess.pipeline.executors import die_with_parent
 from preprocess.pipeline.work import read_encoding, read_samples, sort_out
 from preprocess.samples import (
     CAPTION_MODES,
@@ -289,14 +289,7 @@ def _reports(settings: Settings, jobs: Sequence[Job], workers: int) -> Iterator[
 def _start_worker() -> None:
     """Ctrl-C is the parent's to handle; a parent that is killed takes its workers along."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
+    die_with_parent()
 
 
 def pack_shard(settings: Settings, job: Job) -> ShardReport:

@@ -47,12 +47,12 @@ def reasons(manifest: Manifest) -> dict[str, int]:
 
 def _rows(manifest: Manifest) -> list[tuple[object, ...]]:
     shards = Counter(shard["split"] for shard in manifest["shards"])
-    rows = [
+    rows: list[tuple[str, *tuple[int, ...]]] = [
         (name, s["inputs"], s["samples"], s["missing"], sum(s["rejected"].values()), s["frames"], shards[name])
         for name, s in manifest["splits"].items()
     ]
-    total = ("total", *(sum(row[i] for row in rows) for i in range(1, 7)))
-    return [("split", "inputs", "written", "missing", "rejected", "frames", "shards"), *rows, total]
+    totals = [sum(numbers) for numbers in zip(*(row[1:] for row in rows), strict=True)]
+    return [("split", "inputs", "written", "missing", "rejected", "frames", "shards"), *rows, ("total", *totals)]
 
 
 def human_bytes(count: float) -> str:

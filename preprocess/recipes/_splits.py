@@ -64,3 +64,13 @@ def in_order(samples: Iterable[Sample]) -> Iterator[Sample]:
             raise RawDataError(cause, "Rename or remove one of them.")
         media_of[sample.key] = sample.media
         yield sample
+
+
+def split_and_class(path: str) -> tuple[Split, str | None] | None:
+    """`("train", "dunking basketball")` for `k700/train/dunking basketball/a.mp4`; None outside the split folders."""
+    folders = path.split("/")[:-1]
+    for depth, folder in enumerate(folders):
+        split = split_named(folder)
+        if split is not None:
+            return split, folders[depth + 1] if depth + 1 < len(folders) else None
+    return None

@@ -28,7 +28,8 @@ from preprocess.pipeline import engine, plan
 from preprocess.pipeline.encode import EncodeOptions, encode_dataset
 from preprocess.pipeline.executors import LocalExecutor, Watch
 from preprocess.pipeline.feed import SendChunk, encode_sent
-from preprocess.pipeline.index import index_samples, load_samples, only_run, settle_source
+from preprocess.pipeline.index import index_samples, only_run, settle_source
+from preprocess.pipeline.work import read_samples
 from preprocess.recipes import load
 from preprocess.samples import EncodeReport, Reject
 from tests.media_files import all_frames, write_audio, write_video
@@ -47,13 +48,13 @@ def raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def run(raw: Path, out: Path, model: Path, recipe: str = "folder", **options: Any) -> EncodeReport:
+def run(raw: Path | None, out: Path, model: Path | None, recipe: str = "folder", **options: Any) -> EncodeReport:
     """What `python -m preprocess encode` does, in this process."""
     module, layout = load(recipe), Layout(out, "CLIP-Test")
     with only_run(layout):
-        source = settle_source(module, layout, str(raw))
+        source = settle_source(module, layout, raw and str(raw))
         samples = index_samples(module, source, layout)
-        options = {"model": str(model), "workers": 2, **options}
+        options = {"model": model and str(model), "workers": 2, **options}
         return encode_dataset(module.SPEC, str(source.folder), samples, layout, EncodeOptions(**options))
 
 
@@ -112,7 +113,7 @@ def test_triples_equal_a_plain_forward_over_a_full_decode(raw: Path, small_clip:
 
 def _key_of(layout: Layout, stem: str) -> str:
     """The key that the recipe gave to `train/<stem>.mp4`."""
-    (key,) = (s.key for s in load_samples(layout.samples) if Path(s.media).stem == stem)
+    (key,) = (s.key for s in read_samples(layout.samples) if Path(s.media).stem == stem)
     return key
 
 
@@ -145,7 +146,7 @@ def test_the_way_to_a_gpu_writes_the_same_bytes(raw: Path, small_clip: Path, und
         dtype="float16",
         caption_mode="first",
     )
-    chunks = plan.chunks(load_samples(before.samples), size=3)
+    chunks = plan.chunks(read_samples(before.samples), size=3)
     sent = LocalExecutor(2).run(chunks, SendChunk(settings), lambda task, loss: None)
     encoders = [ClipEncoder(files, "cpu", settings.precision, 32) for _ in range(2)]
     reports = list(encode_sent(sent, encoders, settings))
@@ -187,7 +188,7 @@ class BadDecoder:
     def __call__(self, chunk: plan.Chunk, watch: Watch) -> Iterator[Any]:
         def watch_and_fail(item: str | None) -> None:
             watch(item)
-            if item is not None and item.startswith("c"):
+            if item is not None and item.split("-")[0].endswith("c"):
                 if self.fault == "crash":
                     os.abort()
                 time.sleep(600)
@@ -244,7 +245,7 @@ def test_options_left_out_go_on_as_before(raw: Path, small_clip: Path, tmp_path:
     run(raw, tmp_path, small_clip, sampling=Sampling("num_frames", 3), dtype="float32")
     write_video(raw / "train" / "late.mp4", 30, seed=9)
     try:
-        report = run(raw, tmp_path, small_clip, model=str(small_clip))
+        report = run(None, tmp_path, None)
     finally:
         (raw / "train" / "late.mp4").unlink()
     assert (report.written, report.kept, report.frames) == (1, 5, 3)

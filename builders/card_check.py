@@ -1,0 +1,131 @@
+"""Checks a README.md against the tars: what `load_dataset` and the Hub's page will take from it is true."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
+
+from builders.card_yaml import (
+    check_front_matter,
+    data_files,
+    embedding_features,
+    preview_features,
+    read_front_matter,
+    size_category,
+    split_infos,
+)
+from builders.findings import Finding, Findings
+from builders.folder_check import README_FILE
+from preprocess.formats.tar import iter_members
+from preprocess.samples import ShardReport
+
+if TYPE_CHECKING:
+    from huggingface_hub import DatasetCardData
+
+_LINK = re.compile(r"\]\(\s*<?([^)>\s]+)|<img[^>]*\bsrc\s*=\s*[\"']([^\"']+)", re.IGNORECASE)
+_ELSEWHERE = re.compile(r"[a-z][a-z0-9+.-]*:|#|//", re.IGNORECASE)
+
+
+def check_card(folder: Path, shards: Sequence[ShardReport], dim: int, dtype: str) -> Iterator[Finding]:
+    """Everything that is wrong with `folder/README.md`.
+
+    Args:
+        folder: The dataset's.
+        shards: What the tars hold.
+        dim: Length of one vector.
+        dtype: `float16` or `float32`.
+    """
+    path = folder / README_FILE
+    if not path.is_file():
+        yield Finding(README_FILE, "card_missing", "is not there")
+        return
+    found = Findings(README_FILE)
+    try:
+        readme = path.read_text("utf-8")
+        data = read_front_matter(readme)
+    except ValueError as error:
+        yield Finding(README_FILE, "card_yaml", str(error))
+        return
+    for problem in check_front_matter(data):
+        found.add("card_ids" if "is not an id" in problem else "card_yaml", problem)
+    if not any(finding.code == "card_yaml" for finding in found):
+        _check_config(data, "default", shards, embedding_features(dim, dtype), found)
+        if "preview" in _by_config(data.get("configs")):
+            _check_config(data, "preview", _preview(folder, data), preview_features(), found)
+    category = size_category(sum(shard.samples for shard in shards))
+    if data.get("size_categories") not in (category, [category]):
+        found.add("card_counts", f"size_categories is {data.get('size_categories')!r}, should be {category!r}")
+    for target in _links(readme):
+        if not (folder / target).resolve().is_relative_to(folder.resolve()) or not (folder / target).exists():
+            found.add("card_link", f"points to {target!r}, which is not in the folder")
+    yield from found
+
+
+def _check_config(
+    data: DatasetCardData, name: str, shards: Sequence[ShardReport], features: Any, found: Findings
+) -> None:
+    """Compares one config of the front matter with what `card_yaml` would write for these tars."""
+    config = _by_config(data.get("configs")).get(name, {})
+    info = _by_config(data.get("dataset_info")).get(name, {})
+    wanted_files = data_files(shards)
+    if config.get("data_files") != wanted_files:
+        found.add("card_configs", f"{name}: {_difference(_tars(config.get('data_files')), _tars(wanted_files))}")
+    if info.get("features") != features._to_yaml_list():
+        found.add("card_features", f"{name}: features are {info.get('features')}, should be {features._to_yaml_list()}")
+    wanted_splits = split_infos(shards)._to_yaml_list()
+    if info.get("splits") != wanted_splits:
+        found.add("card_counts", f"{name}: splits are {info.get('splits')}, the tars hold {wanted_splits}")
+    total = sum(shard.bytes for shard in shards)
+    for field in ("download_size", "dataset_size"):
+        if info.get(field) != total:
+            found.add("card_counts", f"{name}: {field} is {info.get(field)}, the tars have {total} bytes")
+
+
+def _by_config(value: Any) -> dict[str, dict[str, Any]]:
+    """The list (or the one mapping) of the front matter, by the name of the config."""
+    entries = value if isinstance(value, list) else [value]
+    return {entry.get("config_name", "default"): entry for entry in entries if isinstance(entry, dict)}
+
+
+def _tars(listed: Any) -> dict[str, str]:
+    """From tar to split, of the `data_files` of a config in the form that `card_yaml` writes."""
+    return {
+        str(path): str(entry.get("split"))
+        for entry in (listed if isinstance(listed, list) else [])
+        if isinstance(entry, Mapping)
+        for path in (entry["path"] if isinstance(entry.get("path"), list) else [entry.get("path")])
+    }
+
+
+def _difference(got: Mapping[str, str], wanted: Mapping[str, str]) -> str:
+    lacking = sorted(wanted.keys() - got.keys())
+    surplus = sorted(got.keys() - wanted.keys())
+    both = sorted(wanted.keys() & got.keys())
+    moved = [f"{tar} is {got[tar]}, should be {wanted[tar]}" for tar in both if got[tar] != wanted[tar]]
+    parts = [f"does not list {lacking[:5]}"] * bool(lacking) + [f"lists {surplus[:5]}"] * bool(surplus) + moved[:5]
+    return "; ".join(parts) or "the tars are not listed split by split in their order"
+
+
+def _preview(folder: Path, data: DatasetCardData) -> list[ShardReport]:
+    """What the tars of the preview hold; those that are not there count as empty and fail the comparison."""
+    from builders.card_yaml import HUB_SPLITS
+
+    ours = {theirs: split for split, theirs in HUB_SPLITS.items()}
+    reports = []
+    for tar, split in _tars(_by_config(data.get("configs"))["preview"].get("data_files")).items():
+        path = folder / tar
+        if split in ours and path.resolve().is_relative_to(folder.resolve()) and path.is_file():
+            samples = len({member.name.partition(".")[0] for member in iter_members(path)})
+            reports.append(ShardReport(tar, ours[split], samples, 0, path.stat().st_size, ""))
+    return reports
+
+
+def _links(readme: str) -> Iterator[str]:
+    """Paths that links and images of a page point to, below its own folder."""
+    for match in _LINK.finditer(readme):
+        target = unquote((match[1] or match[2]).partition("#")[0].partition("?")[0])
+        if target and not _ELSEWHERE.match(match[1] or match[2]):
+            yield target

@@ -169,7 +169,8 @@ def _conversation(question: Question, video: str, asked: Path) -> JSON:
 
 def _path_from(out: Path, video: Path) -> str:
     """Relative where the video is in LLaMA-Factory's data folder, so that the folder may move; else absolute."""
-    here, there = Path(os.path.abspath(out)), Path(os.path.abspath(video))  # links stay: their names are the ids
+    # By the names alone: links stay as they are, for a video's name is its id.
+    here, there = (Path(os.path.normpath(path.absolute())) for path in (out, video))
     return there.relative_to(here).as_posix() if there.is_relative_to(here) else str(there)
 
 

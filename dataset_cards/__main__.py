@@ -16,11 +16,6 @@ Out = Annotated[Path, typer.Option(help="Folder that holds the built datasets.")
 Name = Annotated[str | None, typer.Option(help="Name of the dataset's folder, if not the recipe's own.")]
 
 
-@app.callback()
-def _commands() -> None:
-    """Keeps the commands apart by name, however many there are."""
-
-
 @app.command()
 def card(
     dataset: Dataset,
@@ -30,11 +25,65 @@ def card(
 ) -> None:
     """Write README.md of a built dataset."""
     from dataset_cards.card import write_card
-    from dataset_cards.facts import Location, read_facts
-    from preprocess import recipes
+    from dataset_cards.facts import read_facts
+    from preprocess.formats.layout import Layout
+    from preprocess.recipes import load
 
-    spec = recipes.load(dataset).SPEC
-    typer.echo(write_card(read_facts(spec, Location.below(out, name or spec.hub_name), org)))
+    spec = load(dataset).SPEC
+    typer.echo(write_card(read_facts(spec, Layout(out, name or spec.hub_name), org)))
+
+
+@app.command()
+def evaluate(
+    dataset: Dataset,
+    out: Out = Path("data"),
+    name: Name = None,
+    task: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="zero-shot, linear-probe, retrieval or leakage; may be given several times. [default: all]",
+            show_default=False,
+        ),
+    ] = None,
+    templates: Annotated[
+        Path | None,
+        typer.Option(help="Text file of prompts, {} for the label. [default: our own]", show_default=False),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the linear probe.")] = 0,
+    near_duplicate: Annotated[
+        float, typer.Option(min=0, max=1, help="Cosine from which two videos count as near-duplicates.")
+    ] = 0.98,
+    model: Annotated[
+        str | None,
+        typer.Option(help="Folder of the model, where its name alone does not lead to it.", show_default=False),
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Evaluate again what was evaluated already.")] = False,
+) -> None:
+    """Measure the embeddings: zero-shot, linear probe, retrieval, near-duplicates across splits."""
+    from dataset_cards.evaluation.run import FILE, TASKS, Options
+    from dataset_cards.evaluation.run import evaluate as run_tasks
+    from dataset_cards.evaluation.zero_shot import read_templates
+    from preprocess.encoders.clip import choose_device
+    from preprocess.errors import UnknownNameError
+    from preprocess.formats.layout import Layout
+    from preprocess.recipes import load
+
+    for unknown in set(task or ()) - set(TASKS):
+        raise UnknownNameError("task", unknown, TASKS)
+    layout = Layout(out, name or load(dataset).SPEC.hub_name)
+    options = Options(
+        tasks=tuple(t for t in TASKS if not task or t in task),
+        templates=read_templates(templates) if templates else read_templates(),
+        seed=seed,
+        near_duplicate=near_duplicate,
+        model=model,
+        device=choose_device(device)[0],
+    )
+    result = run_tasks(layout, options, overwrite)
+    for one in options.tasks:
+        typer.echo(f"{one}: {'done' if one.replace('-', '_') in result else 'does not apply to this dataset'}")
+    typer.echo(layout.work / FILE)
 
 
 if __name__ == "__main__":

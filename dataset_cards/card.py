@@ -49,8 +49,8 @@ def write_card(facts: Facts) -> Path:
     Raises:
         UserError: The front matter is not what the Hub takes (an unknown licence or task id, for instance).
     """
-    readme = facts.place.folder / "README.md"
-    rejects = facts.place.folder / REJECTS_FILE
+    readme = facts.layout.dataset / "README.md"
+    rejects = facts.layout.dataset / REJECTS_FILE
     if facts.rejects:
         rejects.parent.mkdir(exist_ok=True)
         lines = [canonical_json(reject.to_json()) + "\n" for reject in facts.rejects]
@@ -101,7 +101,7 @@ def context(facts: Facts) -> JSON:
     first = facts.shards[0]
     return {
         "spec": spec,
-        "hub_name": facts.place.hub_name,
+        "hub_name": facts.layout.hub_name,
         "toc_mark": Markdown(TOC),
         "encoder": encoder,
         "dim": encoder["dim"],
@@ -122,7 +122,7 @@ def context(facts: Facts) -> JSON:
         "gaps_sentence": gaps_sentence(facts),
         "reject_table": reject_table(facts),
         "rejects_file": Markdown(f"[`{REJECTS_FILE}`]({REJECTS_FILE})") if facts.rejects else None,
-        "load": snippets(facts.place.hub_name, facts.repository, facts.shards, hub_splits),
+        "load": snippets(facts.layout.hub_name, facts.repository, facts.shards, hub_splits),
         "remotes": remotes(facts),
         "licence_sentence": licence_sentence(facts),
         "figures": (),
@@ -180,11 +180,11 @@ def dataset_tree(facts: Facts) -> str:
         if shard is None:
             entries.append(("…", []))
         else:
-            ids = [row[0] for row in islice(rows(facts.place.folder / shard.file), 2 if i == 0 else 1)]
+            ids = [row[0] for row in islice(rows(facts.layout.dataset / shard.file), 2 if i == 0 else 1)]
             entries.append((shard.file, ids))
-    folders = [name + "/" for name in ("assets", "preview") if (facts.place.folder / name).is_dir()]
+    folders = [name + "/" for name in ("assets", "preview") if (facts.layout.dataset / name).is_dir()]
     return words.tree(
-        facts.place.hub_name, entries, ["README.md", "splits.csv", "sizes.json", "manifest.json", *folders]
+        facts.layout.hub_name, entries, ["README.md", "splits.csv", "sizes.json", "manifest.json", *folders]
     )
 
 
@@ -279,7 +279,7 @@ def licence_sentence(facts: Facts) -> Markdown:
 def _front_matter(facts: Facts) -> str:
     encoder = facts.manifest["encoder"]
     data = card_data(
-        facts.spec, facts.shards, dim=encoder["dim"], dtype=encoder["dtype"], pretty_name=facts.place.hub_name
+        facts.spec, facts.shards, dim=encoder["dim"], dtype=encoder["dtype"], pretty_name=facts.layout.hub_name
     )
     problems: Sequence[str] = check_front_matter(data)
     if problems:

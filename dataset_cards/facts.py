@@ -18,34 +18,17 @@ from pathlib import Path
 from dataset_cards.prose import Prose, read_prose
 from dataset_cards.statistics import Row, Statistics, collect
 from preprocess.errors import UserError
+from preprocess.formats.layout import Layout, read_json, write_json
 from preprocess.formats.manifest import MANIFEST_FILE, Manifest
 from preprocess.formats.manifest import read as read_manifest
 from preprocess.formats.splits import SPLITS_FILE, read_splits
 from preprocess.formats.tar import iter_triples
 from preprocess.formats.triples import npy_array, parse_json
-from preprocess.samples import JSON, SPLITS, DatasetSpec, Reject, ShardReport
+from preprocess.samples import JSON, SPLITS, DatasetSpec, Reject, ShardReport, is_url
+
+RAW_SIZE = "raw_size.json"
 
 REPACK = "Run the build again: it packs anew what is not whole."
-
-
-@dataclass(frozen=True, slots=True)
-class Location:
-    """Where one dataset's files are.
-
-    Attributes:
-        folder: `data/<hub_name>`, what is pushed.
-        work: `data/work/<hub_name>`, what is not.
-        hub_name: Name of the folder and of the repository.
-    """
-
-    folder: Path
-    work: Path
-    hub_name: str
-
-    @classmethod
-    def below(cls, out: Path, hub_name: str) -> Location:
-        """The places below the output folder."""
-        return cls(out / hub_name, out / "work" / hub_name, hub_name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +46,7 @@ class Facts:
     """
 
     spec: DatasetSpec
-    place: Location
+    layout: Layout
     repository: str
     manifest: Manifest
     shards: tuple[ShardReport, ...]
@@ -76,34 +59,31 @@ class Facts:
     raw_bytes: int | None
 
 
-def read_facts(spec: DatasetSpec, place: Location, org: str | None = None, prose: Prose | None = None) -> Facts:
+def read_facts(spec: DatasetSpec, layout: Layout, org: str | None = None, prose: Prose | None = None) -> Facts:
     """Reads manifest, shards, rejects, prose and evaluation.
 
     Raises:
         UserError: A file is missing or damaged, or the shards are not those of the manifest.
     """
-    manifest = read_manifest(place.folder / MANIFEST_FILE)
-    shards = read_shards(place.folder, manifest)
-    statistics = collect((shard.split, rows(place.folder / shard.file)) for shard in shards)
-    check_counts(place.folder, manifest, statistics)
-    evaluation = read_optional(place.work / "evaluation.json")
+    manifest = read_manifest(layout.dataset / MANIFEST_FILE)
+    shards = read_shards(layout.dataset, manifest)
+    statistics = collect((shard.split, rows(layout.dataset / shard.file)) for shard in shards)
+    check_counts(layout.dataset, manifest, statistics)
+    evaluation = read_json(layout.work / "evaluation.json")
     sha256 = dataset_sha256(shards)
-    if evaluation and evaluation.get("dataset_sha256") != sha256:
-        evaluation = None
-    report = read_optional(place.work / "build_report.json") or {}
     return Facts(
         spec=spec,
-        place=place,
-        repository=f"{org}/{place.hub_name}" if org else "",
+        layout=layout,
+        repository=f"{org}/{layout.hub_name}" if org else "",
         manifest=manifest,
         shards=shards,
         sha256=sha256,
         statistics=statistics,
-        instance=next(rows(place.folder / shards[0].file)),
-        rejects=tuple(read_rejects(place.work / "rejects.jsonl")),
+        instance=next(rows(layout.dataset / shards[0].file)),
+        rejects=tuple(read_rejects(layout.rejects)),
         prose=read_prose(spec.name) if prose is None else prose,
-        evaluation=evaluation,
-        raw_bytes=report.get("raw_bytes"),
+        evaluation=evaluation if evaluation.get("dataset_sha256") == sha256 else None,
+        raw_bytes=raw_bytes(layout),
     )
 
 
@@ -172,6 +152,29 @@ def read_rejects(path: Path) -> Iterator[Reject]:
         yield from sorted(found, key=lambda r: (SPLITS.index(r.split), r.key))
 
 
-def read_optional(path: Path) -> JSON | None:
-    """The JSON object in a file, or None where there is no such file."""
-    return parse_json(path.read_bytes(), path) if path.is_file() else None
+def raw_bytes(layout: Layout) -> int | None:
+    """Bytes of the source files of everything in the shards; None where one of them is an address or is gone.
+
+    Noted in the work folder, so that the card stays the same when the raw files are gone.
+    """
+    note = layout.work / RAW_SIZE
+    noted = read_json(note)
+    samples = layout.samples
+    if not samples.is_file() or not layout.source.is_file():
+        return None
+    lost = {reject.key for reject in read_rejects(layout.rejects)}
+    lines = [json.loads(line) for line in samples.read_text(encoding="utf-8").splitlines()]
+    media: list[str] = sorted({line["media"] for line in lines if line["key"] not in lost})
+    digest = hashlib.sha256("\n".join(media).encode()).hexdigest()
+    if noted.get("media_sha256") == digest:
+        return int(noted["bytes"])
+    raw = Path(read_json(layout.source)["raw"])
+    folder = raw if raw.is_dir() else raw.parent
+    try:
+        size: int = sum((folder / one).stat().st_size for one in media if not is_url(one))
+    except FileNotFoundError:
+        return None
+    if any(map(is_url, media)):
+        return None
+    write_json(note, {"files": len(media), "bytes": size, "media_sha256": digest})
+    return size

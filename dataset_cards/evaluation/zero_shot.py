@@ -67,8 +67,8 @@ def frame_scores(frames: Matrix, starts: NDArray[np.int64], weights: Matrix, sca
     """
     probabilities = softmax(scale * (frames @ weights.T))
     counts = np.diff([*starts.tolist(), len(frames)])
-    means: Matrix = np.add.reduceat(probabilities, starts, axis=0) / counts[:, None].astype(np.float32)
-    return means
+    summed = np.add.reduceat(probabilities, starts, axis=0)
+    return (summed / counts[:, None]).astype(np.float32)
 
 
 def softmax(logits: Matrix) -> Matrix:

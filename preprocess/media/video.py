@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import av
 import numpy as np
@@ -282,8 +282,9 @@ def upright_rgb(frame: VideoFrame, to_rgb: VideoReformatter, path: Path) -> NDAr
         image = cast(NDArray[np.uint8], to_rgb.reformat(frame, format="rgb24", threads=1).to_ndarray())
     except (av.FFmpegError, ValueError) as error:
         raise MediaError("unreadable", f"{path.name}: pixel format {frame.format.name} has no way to RGB") from error
+    side_data: Any = frame.side_data  # PyAV's stub knows of motion vectors only
     try:
-        matrix = frame.side_data["DISPLAYMATRIX"]
+        matrix = side_data["DISPLAYMATRIX"]
     except KeyError:
         return image
     a, b, _, c, d, *_ = np.frombuffer(bytes(matrix), np.int32).tolist()

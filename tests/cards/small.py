@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from dataset_cards.facts import Location
 from preprocess.formats import manifest, splits
+from preprocess.formats.layout import Layout
 from preprocess.formats.shards import Parts, plan_shards, write_shard
 from preprocess.formats.triples import caption_text, npy_bytes, triple_meta
 from preprocess.samples import DatasetSpec, Reject, Sample, canonical_json
@@ -71,12 +71,12 @@ def pack(
     per_shard: int = 4,
     encoding: dict[str, object] = ENCODING,
     hub_name: str = "CLIP-Test",
-) -> Location:
+) -> Layout:
     """Writes shards, `splits.csv`, `sizes.json`, `manifest.json` and `rejects.jsonl` below `out`."""
-    place = Location.below(out, hub_name)
-    place.folder.mkdir(parents=True, exist_ok=True)
+    place = Layout(out, hub_name)
+    place.dataset.mkdir(parents=True, exist_ok=True)
     place.work.mkdir(parents=True, exist_ok=True)
-    for old in place.folder.glob("ds_*.tar"):
+    for old in place.dataset.glob("ds_*.tar"):
         old.unlink()
     by_key = {sample.key: (i, sample) for i, sample in enumerate(all_samples)}
     lost = {reject.key for reject in rejects}
@@ -93,9 +93,9 @@ def pack(
         return Parts(npy_bytes(rows), text.encode(), canonical_json(meta).encode(), len(rows))
 
     shards = plan_shards(kept, per_shard=per_shard)
-    reports = [write_shard(place.folder, shard, map(parts, shard.names)) for shard in shards]
-    place.folder.joinpath("splits.csv").write_bytes(splits.splits_csv({r.file: r.split for r in reports}))
-    place.folder.joinpath("sizes.json").write_bytes(splits.sizes_json({r.file: r.samples for r in reports}))
+    reports = [write_shard(place.dataset, shard, map(parts, shard.names)) for shard in shards]
+    place.dataset.joinpath("splits.csv").write_bytes(splits.splits_csv({r.file: r.split for r in reports}))
+    place.dataset.joinpath("sizes.json").write_bytes(splits.sizes_json({r.file: r.samples for r in reports}))
     built = manifest.build(
         dataset=hub_name,
         encoding=encoding,
@@ -106,7 +106,7 @@ def pack(
         rejects=rejects,
         shards=reports,
     )
-    place.folder.joinpath("manifest.json").write_bytes(manifest.manifest_json(built))
+    place.dataset.joinpath("manifest.json").write_bytes(manifest.manifest_json(built))
     lines = [json.dumps(reject.to_json()) for reject in rejects]
     place.work.joinpath("rejects.jsonl").write_text("".join(line + "\n" for line in lines))
     return place

@@ -19,9 +19,10 @@ from jinja2 import UndefinedError
 from markdown_it import MarkdownIt
 
 from dataset_cards import card
-from dataset_cards.facts import Location, read_facts
+from dataset_cards.facts import read_facts
 from dataset_cards.prose import Prose, parse_prose
 from preprocess.errors import UserError
+from preprocess.formats.layout import Layout
 from preprocess.samples import DatasetSpec, Reject, Sample
 from tests.cards.small import ENCODING, SPEC, pack, samples
 
@@ -33,7 +34,7 @@ LOST = (
 NO_PROSE = Prose()
 
 
-def write(place: Location, spec: DatasetSpec = SPEC, prose: Prose = NO_PROSE, org: str | None = None) -> str:
+def write(place: Layout, spec: DatasetSpec = SPEC, prose: Prose = NO_PROSE, org: str | None = None) -> str:
     return card.write_card(read_facts(spec, place, org, prose)).read_text()
 
 
@@ -69,10 +70,10 @@ def split_table(readme: str) -> dict[str, list[str]]:
 def test_counts_are_those_of_the_tars(out: Path) -> None:
     place = pack(out, samples(), rejects=LOST)
     expected = {}
-    for line in place.folder.joinpath("splits.csv").read_text().splitlines()[1:]:
+    for line in place.dataset.joinpath("splits.csv").read_text().splitlines()[1:]:
         file, split = line.split(",")
         counts = expected.setdefault(split, [0, 0, 0])
-        with tarfile.open(place.folder / file) as tar:
+        with tarfile.open(place.dataset / file) as tar:
             arrays = [np.load(io.BytesIO(tar.extractfile(m).read())) for m in tar if m.name.endswith(".npy")]
         counts[0] += len(arrays)
         counts[1] += sum(map(len, arrays))
@@ -93,7 +94,7 @@ def test_repacking_changes_the_numbers(out: Path) -> None:
 
 def test_no_card_of_a_shard_that_was_changed(out: Path) -> None:
     place = pack(out, samples())
-    shard = place.folder / "ds_00001.tar"
+    shard = place.dataset / "ds_00001.tar"
     data = bytearray(shard.read_bytes())
     data[data.index(b"clip number")] ^= 1
     shard.write_bytes(data)
@@ -106,7 +107,7 @@ def test_no_card_of_a_shard_that_was_changed(out: Path) -> None:
 
 def test_no_card_of_other_splits_than_the_manifests(out: Path) -> None:
     place = pack(out, samples())
-    splits = place.folder / "splits.csv"
+    splits = place.dataset / "splits.csv"
     splits.write_text(splits.read_text().replace(",val", ",test"))
     with pytest.raises(UserError, match="do not list the same tars"):
         write(place)
@@ -114,7 +115,7 @@ def test_no_card_of_other_splits_than_the_manifests(out: Path) -> None:
 
 def test_no_card_where_the_manifest_miscounts(out: Path) -> None:
     place = pack(out, samples())
-    path = place.folder / "manifest.json"
+    path = place.dataset / "manifest.json"
     manifest = json.loads(path.read_text())
     manifest["splits"]["val"]["frames"] += 1
     next(s for s in manifest["shards"] if s["split"] == "val")["frames"] += 1
@@ -125,13 +126,13 @@ def test_no_card_where_the_manifest_miscounts(out: Path) -> None:
 
 def test_no_card_before_the_build(out: Path) -> None:
     with pytest.raises(UserError, match=r"manifest\.json is not there"):
-        read_facts(SPEC, Location.below(out, "CLIP-Test"))
+        read_facts(SPEC, Layout(out, "CLIP-Test"))
 
 
 def test_the_same_files_give_the_same_bytes(out: Path) -> None:
     place = pack(out, samples(), rejects=LOST)
     first = write(place)
-    readme = place.folder / "README.md"
+    readme = place.dataset / "README.md"
     stamp = readme.stat().st_mtime_ns
     assert write(place) == first
     assert readme.stat().st_mtime_ns == stamp
@@ -153,7 +154,7 @@ def test_anchors_resolve_and_links_exist(out: Path) -> None:
     assert "a--b-c--d" in inside
     files = [link for link in links if not link.startswith(("#", "https://"))]
     assert files == ["assets/rejects.jsonl"]
-    assert [json.loads(line)["key"] for line in (place.folder / files[0]).open()] == [
+    assert [json.loads(line)["key"] for line in (place.dataset / files[0]).open()] == [
         "clip_000",
         "clip_005",
         "clip_002",
@@ -167,16 +168,16 @@ def test_the_list_of_rejects_goes_with_the_rejects(out: Path) -> None:
     readme = write(pack(out, samples()))
     assert "rejects.jsonl" not in readme
     assert "Nothing is left out: 14 samples went in" in readme
-    assert not (place.folder / "assets/rejects.jsonl").exists()
+    assert not (place.dataset / "assets/rejects.jsonl").exists()
 
 
 def test_the_tree_shows_what_is_there(out: Path) -> None:
     place = pack(out, samples(40), per_shard=4, rejects=LOST)
     readme = write(place)
     top = re.findall(r"^[├└]── (\S+)", readme, re.MULTILINE)
-    assert {n.rstrip("/") for n in top if n != "…"} <= {path.name for path in place.folder.iterdir()}
+    assert {n.rstrip("/") for n in top if n != "…"} <= {path.name for path in place.dataset.iterdir()}
     assert "…" in top
-    assert top[-1] == sorted(place.folder.glob("*.tar"))[-1].name
+    assert top[-1] == sorted(place.dataset.glob("*.tar"))[-1].name
 
 
 @pytest.mark.parametrize("attack", ["<script>alert(1)</script>", "a | b `c` [x](javascript:y)", "```\n# Injected\n```"])
@@ -215,7 +216,7 @@ def test_an_id_the_hub_does_not_know_is_an_error(out: Path) -> None:
 def test_checksum_is_what_the_card_says_it_is(out: Path) -> None:
     place = pack(out, samples())
     printed = subprocess.run(
-        "sha256sum ds_*.tar | sha256sum", shell=True, cwd=place.folder, capture_output=True, text=True, check=True
+        "sha256sum ds_*.tar | sha256sum", shell=True, cwd=place.dataset, capture_output=True, text=True, check=True
     ).stdout.split()[0]
     assert f"| shards sha256 | `{printed}` |" in write(place)
 

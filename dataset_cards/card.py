@@ -25,17 +25,14 @@ from typing import Any
 import jinja2
 
 from builders.card_yaml import HUB_SPLITS, card_data, check_front_matter, front_matter
-from dataset_cards import markup, words
+from dataset_cards import markup, results, words
 from dataset_cards.facts import Facts, rows
 from dataset_cards.loading import snippets
-from dataset_cards.markup import Markdown
+from dataset_cards.markup import Markdown, Table
 from dataset_cards.statistics import SplitStatistics, summary
 from preprocess.errors import REASONS, UserError
 from preprocess.formats.atomic import write_if_changed
 from preprocess.samples import JSON, SPLITS, Split, canonical_json
-
-Table = list[tuple[object, ...]]
-"""Rows of cells, the head first."""
 
 TEMPLATE = "template.md.jinja"
 REJECTS_FILE = "assets/rejects.jsonl"
@@ -126,8 +123,9 @@ def context(facts: Facts) -> JSON:
         "remotes": remotes(facts),
         "licence_sentence": licence_sentence(facts),
         "figures": (),
-        "leakage": None,
-        "evaluation": None,
+        "leakage": results.audit(facts.evaluation or {}),
+        "evaluation": results.sections(facts.evaluation or {}),
+        "model": encoder["model"],
     }
 
 

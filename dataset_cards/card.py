@@ -15,59 +15,83 @@ template does not find is an error, never an empty place.
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from collections.abc import Sequence
-from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import jinja2
+import numpy as np
 
 from builders.card_yaml import HUB_SPLITS, card_data, check_front_matter, front_matter
-from dataset_cards import markup, words
-from dataset_cards.facts import Facts, rows
+from dataset_cards import markup, parts, results, words
+from dataset_cards.evaluation.features import unit
+from dataset_cards.facts import Facts, spread_rows
+from dataset_cards.figures import (
+    MAP_SAMPLES,
+    NAMES,
+    Figure,
+    captions_figure,
+    classes_figure,
+    frames_figure,
+    map_figure,
+    strip_figure,
+)
 from dataset_cards.loading import snippets
 from dataset_cards.markup import Markdown
-from dataset_cards.statistics import SplitStatistics, summary
-from preprocess.errors import REASONS, UserError
+from preprocess.errors import UserError
 from preprocess.formats.atomic import write_if_changed
-from preprocess.samples import JSON, SPLITS, Split, canonical_json
-
-Table = list[tuple[object, ...]]
-"""Rows of cells, the head first."""
+from preprocess.samples import JSON, SPLITS, canonical_json
 
 TEMPLATE = "template.md.jinja"
-REJECTS_FILE = "assets/rejects.jsonl"
+REJECTS = "rejects.jsonl"
 TOC = "<!-- table of contents -->"
-SHARDS_SHOWN = 3
 
 
 def write_card(facts: Facts) -> Path:
-    """Writes README.md and, where samples were left out, the list of them. Nothing that is unchanged is touched.
+    """Writes README.md, its figures and, where samples were left out, the list of them.
+
+    Nothing that is unchanged is touched, and files of an earlier card that it no longer shows are removed.
 
     Raises:
         UserError: The front matter is not what the Hub takes (an unknown licence or task id, for instance).
     """
     readme = facts.layout.dataset / "README.md"
-    rejects = facts.layout.dataset / REJECTS_FILE
+    assets = facts.layout.dataset / parts.ASSETS
+    figures = draw(facts)
+    files = {figure.name: figure.png for figure in figures}
     if facts.rejects:
-        rejects.parent.mkdir(exist_ok=True)
-        lines = [canonical_json(reject.to_json()) + "\n" for reject in facts.rejects]
-        write_if_changed(rejects, "".join(lines).encode())
-    else:
-        rejects.unlink(missing_ok=True)
-    write_if_changed(readme, render(facts).encode())
+        files[REJECTS] = "".join(canonical_json(r.to_json()) + "\n" for r in facts.rejects).encode()
+    assets.mkdir(exist_ok=True)
+    for name, data in files.items():
+        write_if_changed(assets / name, data)
+    for name in {*NAMES, REJECTS} - files.keys():
+        assets.joinpath(name).unlink(missing_ok=True)
+    write_if_changed(readme, render(facts, figures).encode())
     return readme
 
 
-def render(facts: Facts) -> str:
+def draw(facts: Facts) -> list[Figure]:
+    """The figures that the data are enough for."""
+    total = facts.statistics.total
+    figures = [frames_figure(total), classes_figure(total) if total.labels else captions_figure(total)]
+    spread = list(spread_rows(facts.layout.dataset, facts.shards, MAP_SAMPLES))
+    spread = [(split, row) for split, row in spread if len(row[1])]
+    if len(spread) >= 3:
+        directions = np.stack([unit(unit(row[1].astype(np.float32)).mean(axis=0)) for _, row in spread])
+        labels = [row[3].get("label") for _, row in spread]
+        figures.append(map_figure(directions, [split for split, _ in spread], labels))
+    if strip := (facts.evaluation or {}).get("zero_shot", {}).get("strip"):
+        figures.append(strip_figure(strip))
+    return figures
+
+
+def render(facts: Facts, figures: Sequence[Figure] = ()) -> str:
     """The whole README.md.
 
     Raises:
         UserError: As `write_card`.
     """
-    body = environment().get_template(TEMPLATE).render(context(facts))
+    body = environment().get_template(TEMPLATE).render(context(facts, figures))
     body = re.sub(r"\n{3,}", "\n\n", body).strip() + "\n"
     return _front_matter(facts) + "\n" + body.replace(TOC, markup.table_of_contents(body), 1)
 
@@ -92,7 +116,7 @@ def environment() -> jinja2.Environment:
     return env
 
 
-def context(facts: Facts) -> JSON:
+def context(facts: Facts, figures: Sequence[Figure] = ()) -> JSON:
     """All names that the template knows."""
     manifest, statistics, spec = facts.manifest, facts.statistics, facts.spec
     encoder = manifest["encoder"]
@@ -111,169 +135,25 @@ def context(facts: Facts) -> JSON:
         "shards": facts.shards,
         "size": sum(shard.bytes for shard in facts.shards),
         "raw_bytes": facts.raw_bytes,
-        "statistics_table": statistics_table(total),
+        "statistics_table": parts.statistics_table(total),
         "sampling_sentence": Markdown(words.sampling_rule(manifest["sampling"])),
-        "provenance": provenance(facts),
-        "tree": dataset_tree(facts),
+        "provenance": parts.provenance(facts),
+        "tree": parts.dataset_tree(facts),
         "instance": {"file": first.file, "split": first.split, "text": words.instance(facts.instance)},
-        "fields": fields(facts),
-        "split_table": split_table(facts),
-        "label_sentence": label_sentence(total),
-        "gaps_sentence": gaps_sentence(facts),
-        "reject_table": reject_table(facts),
-        "rejects_file": Markdown(f"[`{REJECTS_FILE}`]({REJECTS_FILE})") if facts.rejects else None,
+        "fields": parts.fields(facts),
+        "split_table": parts.split_table(facts),
+        "label_sentence": parts.label_sentence(total),
+        "gaps_sentence": parts.gaps_sentence(facts),
+        "reject_table": parts.reject_table(facts),
+        "rejects_file": Markdown(f"[`{parts.ASSETS}/{REJECTS}`]({parts.ASSETS}/{REJECTS})") if facts.rejects else None,
         "load": snippets(facts.layout.hub_name, facts.repository, facts.shards, hub_splits),
-        "remotes": remotes(facts),
-        "licence_sentence": licence_sentence(facts),
-        "figures": (),
-        "leakage": None,
-        "evaluation": None,
+        "remotes": parts.remotes(facts),
+        "licence_sentence": parts.licence_sentence(facts),
+        "figures": figures,
+        "leakage": results.audit(facts.evaluation or {}),
+        "evaluation": results.sections(facts.evaluation or {}),
+        "model": encoder["model"],
     }
-
-
-def statistics_table(total: SplitStatistics) -> Table:
-    """Frames, seconds, captions and words, five numbers each."""
-    found = {
-        "frames per sample": total.frames_per_sample,
-        "seconds per sample": total.known_durations_s,
-        "captions per sample": total.captions_per_sample,
-        "words per caption": total.words,
-    }
-    table: Table = [("", "minimum", "median", "mean", "95 %", "maximum")]
-    for name, values in found.items():
-        if five := summary(values):
-            table.append((name, *map(words.number, dataclasses.astuple(five))))
-    return table
-
-
-def provenance(facts: Facts) -> Table:
-    """What made the vectors, line by line; the checksum of all shards last."""
-    manifest = facts.manifest
-    parts = {"encoder": manifest["encoder"], "sampling": manifest["sampling"]}
-    parts |= {"preprocessing": manifest["preprocessing"], "version of": manifest["versions"]}
-    flat = {f"{part} {name.replace('_', ' ')}": value for part, of in parts.items() for name, value in of.items()}
-    flat["shards sha256"] = facts.sha256
-    lines = [(name, markup.cell(_shown(value))) for name, value in flat.items() if value is not None]
-    return [("setting", "value"), *lines]
-
-
-def remotes(facts: Facts) -> Table:
-    """Where the raw files come from; empty where the recipe names none."""
-    lines = [(markup.cell(remote.path), markup.web_link(remote.url)) for remote in facts.spec.remotes]
-    return [("file", "from"), *lines] if lines else []
-
-
-def _shown(value: Any) -> str:
-    if isinstance(value, list | tuple):
-        return (
-            " × ".join(map(_shown, value)) if all(isinstance(v, int) for v in value) else ", ".join(map(_shown, value))
-        )
-    return value if isinstance(value, str) else canonical_json(value)
-
-
-def dataset_tree(facts: Facts) -> str:
-    """The files in the folder; of many tars the first ones and the last."""
-    shards = list(facts.shards)
-    shown = shards if len(shards) <= SHARDS_SHOWN + 1 else [*shards[: SHARDS_SHOWN - 1], None, shards[-1]]
-    entries: list[tuple[str, list[str]]] = []
-    for i, shard in enumerate(shown):
-        if shard is None:
-            entries.append(("…", []))
-        else:
-            ids = [row[0] for row in islice(rows(facts.layout.dataset / shard.file), 2 if i == 0 else 1)]
-            entries.append((shard.file, ids))
-    folders = [name + "/" for name in ("assets", "preview") if (facts.layout.dataset / name).is_dir()]
-    return words.tree(
-        facts.layout.hub_name, entries, ["README.md", "splits.csv", "sizes.json", "manifest.json", *folders]
-    )
-
-
-def fields(facts: Facts) -> Table:
-    """Name, type and meaning of everything in a sample; types as they occur, in all samples."""
-    encoder = facts.manifest["encoder"]
-    text = words.text_meaning(facts.manifest["caption_mode"])
-    own = [(f"json.{name}", kind, words.field_meaning(name)) for name, kind in facts.statistics.fields.items()]
-    lines = [
-        ("npy", f"{encoder['dtype']} (n_frames, {encoder['dim']})", "the embeddings, one row per frame"),
-        ("txt", "string", text),
-        *own,
-    ]
-    return [
-        ("field", "type", "meaning"),
-        *((markup.cell(name), kind, Markdown(meaning)) for name, kind, meaning in lines),
-    ]
-
-
-def split_table(facts: Facts) -> Table:
-    """One row per split that has samples or lost some."""
-    table: Table = [("split", "on the Hub", "samples", "frames", "tars", "missing", "rejected")]
-    for split in SPLITS:
-        mine = facts.statistics.splits.get(split)
-        lost = lost_in(facts, split)
-        if mine or lost:
-            tars = sum(shard.split == split for shard in facts.shards)
-            rejected = sum(n for reason, n in lost.items() if reason != "missing")
-            counts = (mine.samples, mine.frames) if mine else (0, 0)
-            table.append((split, HUB_SPLITS[split], *counts, tars, lost.get("missing", 0), rejected))
-    return table
-
-
-def lost_in(facts: Facts, split: Split) -> dict[str, int]:
-    """Samples of a split that are not in the shards, by reason; `missing` is the first of them."""
-    counts = facts.manifest["splits"].get(split)
-    lost = {"missing": counts["missing"], **counts["rejected"]} if counts else {}
-    return {reason: n for reason, n in lost.items() if n}
-
-
-def reject_table(facts: Facts) -> Table:
-    """Reasons down, splits across; empty where nothing was lost."""
-    lost = {split: counts for split in SPLITS if (counts := lost_in(facts, split))}
-    lines = [
-        (reason.replace("_", " "), *(counts.get(reason, 0) for counts in lost.values()))
-        for reason in REASONS
-        if any(reason in counts for counts in lost.values())
-    ]
-    return [("reason", *lost), *lines] if lines else []
-
-
-def gaps_sentence(facts: Facts) -> Markdown:
-    """How many of the annotated samples are here."""
-    lost = sum(sum(lost_in(facts, split).values()) for split in SPLITS)
-    inputs = sum(counts["inputs"] for counts in facts.manifest["splits"].values())
-    total = facts.statistics.total
-    if lost:
-        sentence = f"{lost:,} of {words.count(inputs, 'sample')} ({100 * lost / inputs:.2g} %) could not be used."
-    else:
-        sentence = f"Nothing is left out: {words.count(inputs, 'sample')} went in, and all are here."
-    if total.truncated:
-        verb = "comes from a file" if total.truncated == 1 else "come from files"
-        sentence += f" {words.count(total.truncated, 'sample')} {verb} that broke off: what was there is embedded."
-    return Markdown(sentence)
-
-
-def label_sentence(total: SplitStatistics) -> Markdown:
-    """How many classes there are and how even they are; empty where there are none."""
-    if not total.labels:
-        return Markdown()
-    counts = sorted(total.labels.values())
-    spread = f"{counts[0]:,}" if counts[0] == counts[-1] else f"{counts[0]:,} to {counts[-1]:,}"
-    unlabelled = total.samples - sum(counts)
-    rest = f"; {words.count(unlabelled, 'sample has', 'samples have')} no label" if unlabelled else ""
-    return Markdown(f"{words.count(len(counts), 'class', 'classes')} with {spread} samples each{rest}.")
-
-
-def licence_sentence(facts: Facts) -> Markdown:
-    """What the licence of the source means for whoever uses the embeddings."""
-    spec = facts.spec
-    at = Markdown(f" (see {markup.web_link(spec.homepage)})") if spec.homepage else ""
-    if spec.license in ("other", "unknown"):
-        terms = f"The source has no licence that the Hub has a name for; its own terms hold{at}."
-    else:
-        terms = f"The source is published under {markup.code(spec.license)}{at}."
-    return Markdown(
-        f"{terms} The embeddings, captions and labels are derived from it, so those terms go on to hold for whoever "
-        "uses them. The videos and images themselves are not part of this dataset."
-    )
 
 
 def _front_matter(facts: Facts) -> str:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,9 +22,9 @@ from preprocess.formats.layout import Layout, read_json, write_json
 from preprocess.formats.manifest import MANIFEST_FILE, Manifest
 from preprocess.formats.manifest import read as read_manifest
 from preprocess.formats.splits import SPLITS_FILE, read_splits
-from preprocess.formats.tar import iter_triples
+from preprocess.formats.tar import TarTriple, iter_triples
 from preprocess.formats.triples import npy_array, parse_json
-from preprocess.samples import JSON, SPLITS, DatasetSpec, Reject, ShardReport, is_url
+from preprocess.samples import JSON, SPLITS, DatasetSpec, Reject, ShardReport, Split, is_url
 
 RAW_SIZE = "raw_size.json"
 
@@ -89,14 +89,24 @@ def read_facts(spec: DatasetSpec, layout: Layout, org: str | None = None, prose:
 
 def rows(shard: Path) -> Iterator[Row]:
     """The samples of one tar: id, vectors `(T, D)`, text, metadata."""
-    for triple in iter_triples(shard):
-        where = f"{shard}: {triple.id}"
-        yield (
-            triple.id,
-            npy_array(triple.npy, f"{where}.npy"),
-            bytes(triple.txt).decode(),
-            parse_json(triple.json, f"{where}.json"),
-        )
+    return (_row(triple, shard) for triple in iter_triples(shard))
+
+
+def _row(triple: TarTriple, shard: Path) -> Row:
+    where = f"{shard}: {triple.id}"
+    vectors = npy_array(triple.npy, f"{where}.npy")
+    return triple.id, vectors, bytes(triple.txt).decode(), parse_json(triple.json, f"{where}.json")
+
+
+def spread_rows(folder: Path, shards: Sequence[ShardReport], n: int) -> Iterator[tuple[Split, Row]]:
+    """About `n` rows, evenly spread over all shards in order, with their splits; the others are not even parsed."""
+    step = max(1, -(-sum(s.samples for s in shards) // n))
+    place = 0
+    for shard in shards:
+        for triple in iter_triples(folder / shard.file):
+            if place % step == 0:
+                yield shard.split, _row(triple, folder / shard.file)
+            place += 1
 
 
 def read_shards(folder: Path, manifest: Manifest) -> tuple[ShardReport, ...]:

@@ -35,6 +35,10 @@ class Markdown(str):
     __slots__ = ()
 
 
+Table = list[tuple[object, ...]]
+"""Rows of cells, the head first."""
+
+
 class Heading(NamedTuple):
     """One heading of a page: its level (1 to 6), its text as Markdown, and the anchor that the Hub gives it."""
 
@@ -103,7 +107,7 @@ def shown(value: object) -> Markdown:
     return md(value)
 
 
-def table(rows: Sequence[Sequence[object]]) -> Markdown:
+def table(rows: Table) -> Markdown:
     """A table whose first row is its head; columns of numbers are set flush right.
 
     Examples:

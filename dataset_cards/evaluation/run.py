@@ -25,6 +25,7 @@ from dataset_cards.evaluation.metrics import accuracy
 from dataset_cards.evaluation.retrieval import retrieval
 from dataset_cards.evaluation.text import TextTower, encoder_files
 from dataset_cards.evaluation.zero_shot import class_weights, frame_ranks, pooled_ranks, read_templates
+from dataset_cards.evaluation.zero_shot import strip as video_strip
 from dataset_cards.facts import dataset_sha256, read_shards, rows
 from dataset_cards.statistics import Row
 from preprocess.console import progress
@@ -35,6 +36,7 @@ from preprocess.samples import JSON, SPLITS, ShardReport, Split
 
 TASKS = ("zero-shot", "linear-probe", "retrieval", "leakage")
 FILE = "evaluation.json"
+STRIP_FRAMES = 120
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +146,8 @@ def zero_shot(data: Data, options: Options) -> JSON | None:
             "frame": accuracy(frame_ranks(frame_blocks(data.rows(split)), weights, labels, tower.scale)),
             "pooled": accuracy(pooled_ranks(videos.direction[kept], weights, targets)),
         }
-    return {"classes": len(labels), "scale": tower.scale, "splits": splits}
+    strip = _strip(data, weights, tower.scale)
+    return {"classes": len(labels), "scale": tower.scale, "splits": splits, "strip": strip}
 
 
 def linear_probe(data: Data, options: Options) -> JSON | None:
@@ -208,6 +211,22 @@ def leakage(data: Data, options: Options) -> JSON | None:
                 }
             )
     return {"near_duplicate": options.near_duplicate, "pairs": pairs} if pairs else None
+
+
+def _strip(data: Data, weights: Matrix, scale: float) -> JSON:
+    """The labelled video with the most frames, the first of equals, for the figure of one video over time."""
+    split = data.judged(labelled=True)[-1]
+    labelled = (row for row in data.rows(split) if len(row[1]) and row[3].get("label") is not None)
+    _, vectors, _, meta = max(labelled, key=lambda row: min(len(row[1]), STRIP_FRAMES))
+    chosen, shares = video_strip(vectors[:STRIP_FRAMES].astype(np.float32), weights, scale)
+    return {
+        "key": meta["key"],
+        "split": split,
+        "label": str(meta["label"]),
+        "timestamps": meta["timestamps"][:STRIP_FRAMES],
+        "labels": [data.labels[i] for i in chosen],
+        "shares": shares.tolist(),
+    }
 
 
 def _data(layout: Layout, manifest: Manifest, shards: Sequence[ShardReport], options: Options) -> Data:

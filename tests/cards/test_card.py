@@ -202,7 +202,7 @@ def test_a_name_the_template_does_not_find_is_an_error(out: Path, monkeypatch: p
     facts = read_facts(SPEC, pack(out, samples()))
     known = card.context(facts)
     for name in ("hub_name", "total", "evaluation"):
-        monkeypatch.setattr(card, "context", lambda _, name=name: {k: v for k, v in known.items() if k != name})
+        monkeypatch.setattr(card, "context", lambda *_, name=name: {k: v for k, v in known.items() if k != name})
         with pytest.raises(UndefinedError):
             card.render(facts)
 

@@ -8,7 +8,6 @@ from typing import Annotated
 import typer
 
 from preprocess.console import new_app, run
-from preprocess.formats.shards import PER_SHARD
 
 app = new_app("Shards to the Hub: verify, push, stats.")
 
@@ -16,16 +15,15 @@ CPUS = os.cpu_count() or 1
 
 Folder = Annotated[str, typer.Argument(help="Folder of a packed dataset, or hf://datasets/<org>/<name>[@<revision>].")]
 Workers = Annotated[int, typer.Option(help="Processes that read tars.", min=1)]
-PerShard = Annotated[int, typer.Option(help="Samples in a full tar.", min=1)]
 
 
 @app.command()
-def verify(folder: Folder, workers: Workers = CPUS, per_shard: PerShard = PER_SHARD) -> None:
+def verify(folder: Folder, workers: Workers = CPUS) -> None:
     """Checks every tar, table and number; exit code 1 when anything is wrong."""
     from builders.hub import local_folder
     from builders.verify import verify as verify_folder
 
-    result = verify_folder(local_folder(folder), workers=workers, per_shard=per_shard)
+    result = verify_folder(local_folder(folder), workers=workers)
     for finding in result.findings:
         print(finding)
     print(summary(result.samples, result.frames, result.tars, len(result.findings)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from preprocess.errors import UserError
@@ -10,12 +11,12 @@ from preprocess.errors import UserError
 HF_URL = re.compile(r"hf://datasets/([\w.-]+/[\w.-]+)(?:@([^/]+))?/?")
 
 
-def local_folder(folder: str, only: str | None = None) -> Path:
+def local_folder(folder: str, only: str | Sequence[str] | None = None) -> Path:
     """The folder itself, or a whole copy in the Hub's cache of a dataset that is there.
 
     Args:
         folder: A folder, or the address of a dataset.
-        only: The one file that is needed; all where None.
+        only: The files that are needed; all where None.
 
     Raises:
         UserError: The address is none, or the Hub does not give the dataset.
@@ -28,8 +29,9 @@ def local_folder(folder: str, only: str | None = None) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
+    patterns = list(only) if only is not None and not isinstance(only, str) else only
     try:
-        return Path(snapshot_download(match[1], repo_type="dataset", revision=match[2], allow_patterns=only))
+        return Path(snapshot_download(match[1], repo_type="dataset", revision=match[2], allow_patterns=patterns))
     except (HfHubHTTPError, LocalEntryNotFoundError) as error:
         raise UserError(
             f"the Hub does not give {folder}: {str(error).splitlines()[0]}",

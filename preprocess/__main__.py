@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import inspect
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from preprocess import console
-from preprocess.errors import UnknownNameError, UserError
+from preprocess.errors import UserError
 from preprocess.formats.layout import Layout
 
 if TYPE_CHECKING:
@@ -183,14 +182,10 @@ def shards(
     ] = None,
 ) -> None:
     """Pack the triples into tars of 10,000, with splits.csv, sizes.json and manifest.json."""
-    from preprocess.formats.layout import note_report
     from preprocess.pipeline.encode import usable_cores
     from preprocess.pipeline.index import only_run
     from preprocess.pipeline.pack import pack_dataset
-    from preprocess.samples import CAPTION_MODES
 
-    if caption_mode is not None and caption_mode not in CAPTION_MODES:
-        raise UnknownNameError("caption mode", caption_mode, CAPTION_MODES)
     recipe, layout = _open(dataset, out, name)
     with only_run(layout):
         packed = pack_dataset(
@@ -202,9 +197,6 @@ def shards(
             shuffle=shuffle,
             workers=workers or usable_cores(),
         )
-        if packed.written:
-            numbers = {"written": packed.written, "kept": packed.kept, "seconds": round(packed.seconds, 3)}
-            note_report(layout, "shards", numbers)
     samples = sum(split["samples"] for split in packed.manifest["splits"].values())
     print(
         f"{samples:,} samples in {packed.written + packed.kept:,} shards in {layout.dataset} ({packed.written:,} new)"

@@ -38,6 +38,10 @@ class ModelFiles:
     folder: Path
     weights: tuple[Path, ...]
 
+    def place(self) -> str:
+        """The name that finds this model again on this machine: its id, or the path of its folder."""
+        return self.id if self.revision is not None or self.folder == TINY_CLIP_FOLDER else str(self.folder)
+
     def sha256(self) -> str:
         """Checksum of the weights: of the one file, or of all files one after another in the order of their names."""
         digest = hashlib.sha256()

@@ -58,7 +58,7 @@ class Layout:
 
     @property
     def source(self) -> Path:
-        """Which raw data this output belongs to (the only file with a path of this machine)."""
+        """Which raw data and model this output belongs to (the only file with paths of this machine)."""
         return self.work / "source.json"
 
     @property
@@ -75,9 +75,14 @@ def read_json(path: Path) -> JSON:
     return value
 
 
+def json_bytes(value: JSON) -> bytes:
+    """Indented JSON for files that people open."""
+    return (json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
+
+
 def write_json(path: Path, value: JSON) -> None:
     """Writes an indented JSON object, whole or not at all."""
-    write_atomic(path, (json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode())
+    write_atomic(path, json_bytes(value))
 
 
 def note_report(layout: Layout, step: str, numbers: JSON) -> None:

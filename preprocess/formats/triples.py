@@ -171,7 +171,7 @@ def npy_bytes(vectors: Vectors) -> bytes:
     if vectors.ndim != 2 or vectors.dtype.kind != "f" or vectors.dtype.itemsize not in (2, 4):
         raise ValueError(f"vectors must be float16 or float32 (T, D), got {vectors.dtype} {vectors.shape = }")
     descr = f"<f{vectors.dtype.itemsize}"
-    return _npy_header(descr, vectors.shape) + vectors.astype(descr, order="C", copy=False).tobytes()
+    return _npy_header(descr, vectors.shape) + vectors.astype(descr, copy=False).tobytes()
 
 
 def npy_array(data: bytes | memoryview, name: object = ".npy") -> NDArray[Any]:

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import av
 import numpy as np
+from av.bitstream import BitStreamFilterContext
 from av.container import InputContainer
 from av.packet import Packet
 from av.video.stream import VideoStream
@@ -30,7 +31,6 @@ HELD_BYTES = 32 << 20
 """Packets of a file up to this size stay in memory between indexing and decoding; larger files are read twice."""
 
 _VOP_START = b"\x00\x00\x01\xb6"
-_MAX_EMPTY_VOP = 19  # bytes; FFmpeg's MAX_NVOP_SIZE
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,6 @@ class PacketIndex:
         time_base: Seconds per unit of `pts`.
         last_duration: How long the last frame is shown, in `time_base` units.
         ordered: False where packets do not tell when their frame is shown (H.264 with B-frames in AVI).
-        packed: A packet holds several pictures (DivX, Xvid): skipping one would lose count of the rest.
         truncated: The file ends before what its header promises, or a packet is cut.
         held: The packets themselves, or None where they are too large to keep.
     """
@@ -56,7 +55,6 @@ class PacketIndex:
     time_base: Fraction
     last_duration: int
     ordered: bool
-    packed: bool
     truncated: bool
     held: tuple[Packet[VideoStream], ...] | None
 
@@ -80,7 +78,23 @@ def packets_again(path: Path, index: PacketIndex) -> Iterator[Packet[VideoStream
         return
     # An error of the demuxer ends the stream, as it did when the index was read.
     with open_video(path) as (container, stream), suppress(av.FFmpegError, OSError):
-        yield from (packet for packet in container.demux(stream) if packet.size)
+        yield from _packets(container, stream)
+
+
+def _packets(container: InputContainer, stream: VideoStream) -> Iterator[Packet[VideoStream]]:
+    """The packets with a frame in them, one frame each.
+
+    Those without data are left out: AVI has them where a frame is repeated, and to a decoder they mean the end. DivX
+    and Xvid pack a B-picture behind a P-picture, and leave an empty picture where it belongs: it is put there.
+    """
+    decoder = stream.codec_context
+    demuxed = (packet for packet in container.demux(stream) if packet.size)
+    if decoder.name != "mpeg4" or decoder.reorder_depth == 0:
+        yield from demuxed
+        return
+    unpack = BitStreamFilterContext("mpeg4_unpack_bframes", stream)
+    for packet in demuxed:
+        yield from unpack.filter(packet)
 
 
 def read_index(container: InputContainer, stream: VideoStream, path: Path) -> PacketIndex:
@@ -93,23 +107,17 @@ def read_index(container: InputContainer, stream: VideoStream, path: Path) -> Pa
     reorders = stream.codec_context.reorder_depth > 0
     # AVI has no display times. For MPEG-4 (Xvid, DivX) the picture types give them; what FFmpeg guesses for H.264 is
     # in decode order, so it stands only where decode order is display order.
-    mpeg4 = reorders and stream.codec_context.name == "mpeg4"
-    by_type = avi and mpeg4
+    by_type = avi and reorders and stream.codec_context.name == "mpeg4"
     rows: list[tuple[int | None, int | None, int, bool, bool]] = []
     late: list[bool] = []
     held: list[Packet[VideoStream]] | None = []
-    size, demuxed, cut, packed = 0, 0, False, False
+    size, cut = 0, False
     try:
-        for packet in container.demux(stream):
-            demuxed += 1
-            if not packet.size:
-                continue
+        for packet in _packets(container, stream):
             rows.append((packet.pts, packet.dts, packet.duration or 0, packet.is_keyframe, packet.is_discard))
             cut |= packet.is_corrupt
-            if mpeg4:
-                is_late, is_pack = _vop(packet)
-                late.append(is_late)
-                packed |= is_pack
+            if by_type:
+                late.append(not _is_b_picture(packet))
             size += packet.size
             if held is not None and size <= HELD_BYTES:
                 held.append(packet)
@@ -117,8 +125,7 @@ def read_index(container: InputContainer, stream: VideoStream, path: Path) -> Pa
                 held = None
     except (av.FFmpegError, OSError):
         cut = True
-    # The last thing demuxed is the empty packet that says "end".
-    cut |= demuxed - 1 < len(stream.index_entries) or _matroska_is_cut(path, container.format.name)
+    cut = cut or _is_cut(path, container, stream, len(rows))
     if not rows:
         if cut:
             raise MediaError("truncated", f"{path.name} ends before its first frame")
@@ -139,7 +146,6 @@ def read_index(container: InputContainer, stream: VideoStream, path: Path) -> Pa
         time_base=stream.time_base or Fraction(1, 1000),
         last_duration=_last_duration(times, np.array(durations, np.int64), shown, stream),
         ordered=ordered,
-        packed=packed,
         truncated=cut,
         held=tuple(held) if held is not None else None,
     )
@@ -161,31 +167,19 @@ def mark(index: PacketIndex, targets: NDArray[np.int64]) -> tuple[NDArray[np.boo
     is_target = np.isin(index.pts, targets) & index.shown
     needed = np.zeros(len(index.pts), np.bool_)
     starts = np.flatnonzero(index.keys)
-    done = -1
     for position in np.flatnonzero(is_target):
         which = int(np.searchsorted(starts, position, side="right")) - 1
         while which > 0 and index.pts[starts[which]] > index.pts[position]:
             which -= 1
-        first = int(starts[which]) if which >= 0 else 0
-        # What an earlier target marked is marked to the end of its span.
-        needed[max(first, done + 1) if first <= done else first : position + 1] = True
-        done = int(position)
+        needed[starts[which] if which >= 0 else 0 : position + 1] = True
     return needed, is_target
 
 
-def _vop(packet: Packet[VideoStream]) -> tuple[bool, bool]:
-    """Whether an MPEG-4 picture is shown only once the next such is decoded, and whether more are packed behind it.
-
-    All but B-pictures are. Packed streams (DivX, Xvid) put a B-picture behind the P-picture in one packet and an empty
-    one, "not coded", where it belongs: decoding that one gives the B-picture. Source: ISO/IEC 14496-2, 6.2.5.
-    """
+def _is_b_picture(packet: Packet[VideoStream]) -> bool:
+    """True for an MPEG-4 B-picture, by its `vop_coding_type`. Source: ISO/IEC 14496-2, 6.2.5."""
     data = bytes(packet)
     at = data.find(_VOP_START)
-    if at < 0 or at + 4 >= len(data):
-        return True, False
-    is_b_picture = data[at + 4] >> 6 == 2
-    is_empty = len(data) - at <= _MAX_EMPTY_VOP
-    return not is_b_picture and not is_empty, data.find(_VOP_START, at + 4) >= 0
+    return 0 <= at < len(data) - 4 and data[at + 4] >> 6 == 2
 
 
 def _display_times(dts: NDArray[np.int64], late: NDArray[np.bool_], step: int) -> NDArray[np.int64]:
@@ -231,12 +225,15 @@ def _last_duration(
     return round(1 / (stream.average_rate * stream.time_base)) if stream.average_rate and stream.time_base else 0
 
 
-def _matroska_is_cut(path: Path, format_name: str) -> bool:
-    """True where the Segment of a Matroska or WebM file says that it is longer than the file.
+def _is_cut(path: Path, container: InputContainer, stream: VideoStream, found: int) -> bool:
+    """True where the file ends between two packets, before what its header promises; FFmpeg says nothing then.
 
-    FFmpeg ends such a file without a word. Source: RFC 8794 (EBML), sections 4 and 5.
+    MP4 lists all packets in its header. A Matroska or WebM file gives the length of its Segment.
+    Source: RFC 8794 (EBML), sections 4 and 5.
     """
-    if "matroska" not in format_name:
+    if container.format.name.startswith("mov"):
+        return len(stream.index_entries) > found
+    if not container.format.name.startswith("matroska"):
         return False
     with path.open("rb") as file:
         head = file.read(4096)
@@ -244,6 +241,6 @@ def _matroska_is_cut(path: Path, format_name: str) -> bool:
     if at < 4 or at >= len(head) or head[at] == 0:
         return False
     width = 9 - head[at].bit_length()
-    size = int.from_bytes(head[at : at + width], "big") & ((1 << 7 * width) - 1)
     unknown = (1 << 7 * width) - 1
+    size = int.from_bytes(head[at : at + width], "big") & unknown
     return size != unknown and at + width + size > path.stat().st_size

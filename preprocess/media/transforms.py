@@ -32,8 +32,8 @@ def resize_crop(preprocessing: Preprocessing) -> Transform:
         height, width = resized_size(image.shape[0], image.shape[1], preprocessing.shortest_edge)
         if height * width > MAX_PIXELS:
             raise MediaError("too_large", f"{image.shape[1]} x {image.shape[0]} becomes {width} x {height} pixels")
-        # FFmpeg pads rows, turned frames are views: one cheap copy. Then a (3, H, W) view of (H, W, 3) memory ("channels
-        # last") is what torch resizes fastest, as it lies.
+        # FFmpeg pads rows, and turned frames are views: one cheap copy. A (3, H, W) view of (H, W, 3) memory ("channels
+        # last") is then what torch resizes fastest, as it lies.
         tensor = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)
         tensor = resize(tensor, [height, width], interpolation=InterpolationMode.BICUBIC, antialias=True)
         return center_crop(tensor.permute(1, 2, 0).numpy(), crop_height, crop_width)

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import av
 import numpy as np
@@ -156,7 +156,6 @@ def _decode_spans(
     """
     needed, is_target = mark(index, plan.row_pts)
     decoder.thread_count = 1
-    decoder.options = {"err_detect": "explode"}
     decoder.skip_frame = "DEFAULT"  # some decoders (dav1d) look at it only when they are opened
     decoder.open()
     end = int(np.flatnonzero(needed)[-1])
@@ -185,8 +184,10 @@ def _decode_spans(
                 yield from checked(_drain(decoder))
                 decoder.flush_buffers()
             span_pts, last_pts = pts, None
+        if packet.is_corrupt:
+            raise _SurpriseError("a packet that is cut")
         fed = position
-        decoder.skip_frame = "DEFAULT" if is_target[position] or index.packed else "NONREF"
+        decoder.skip_frame = "DEFAULT" if is_target[position] else "NONREF"
         packet.pts = pts
         try:
             frames = decoder.decode(packet)
@@ -282,8 +283,9 @@ def upright_rgb(frame: VideoFrame, to_rgb: VideoReformatter, path: Path) -> NDAr
         image = cast(NDArray[np.uint8], to_rgb.reformat(frame, format="rgb24", threads=1).to_ndarray())
     except (av.FFmpegError, ValueError) as error:
         raise MediaError("unreadable", f"{path.name}: pixel format {frame.format.name} has no way to RGB") from error
+    side_data: Any = frame.side_data  # PyAV's stub knows of motion vectors only
     try:
-        matrix = frame.side_data["DISPLAYMATRIX"]
+        matrix = side_data["DISPLAYMATRIX"]
     except KeyError:
         return image
     a, b, _, c, d, *_ = np.frombuffer(bytes(matrix), np.int32).tolist()

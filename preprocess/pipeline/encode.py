@@ -13,8 +13,8 @@ from typing import Any
 from preprocess.console import progress
 from preprocess.encoders.models import ModelFiles, resolve
 from preprocess.errors import Reason, SettingsError, UnknownNameError
-from preprocess.formats.atomic import remove_temporary
-from preprocess.formats.layout import Layout, note_report, read_json, write_json
+from preprocess.formats.atomic import remove_temporary, write_if_changed
+from preprocess.formats.layout import Layout, json_bytes, note_report, read_json, write_json
 from preprocess.formats.triples import done_keys
 from preprocess.media.sampling import Sampling
 from preprocess.pipeline import plan
@@ -187,8 +187,9 @@ def _settle(spec: DatasetSpec, layout: Layout, options: EncodeOptions) -> tuple[
     """What this run encodes with, checked against the triples that are there; `precision` may still be `auto`."""
     before = read_json(layout.encoding)
     old = before.get("encoder", {})
-    same_model = options.model is None or options.model == old.get("model")
-    model = options.model or old.get("model") or spec.encoder
+    remembered = read_json(layout.source)
+    model = options.model or remembered.get("model") or spec.encoder
+    same_model = model in (remembered.get("model"), old.get("model"))
     files = resolve(model, options.revision or (old.get("revision") if same_model else None))
     sampling = options.sampling or (Sampling.from_json(before["sampling"]) if before else Sampling("fps", 1))
     encoding: JSON = {
@@ -215,6 +216,7 @@ def _settle(spec: DatasetSpec, layout: Layout, options: EncodeOptions) -> tuple[
                     "Leave the option out to go on with them, start afresh with ARGS=--overwrite, or give this one a "
                     "NAME= of its own.",
                 )
+    write_if_changed(layout.source, json_bytes({**remembered, "model": files.place()}))
     return files, before or encoding
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from preprocess.errors import RawDataError, SettingsError, UnknownNameError, UserError
 from preprocess.formats.atomic import write_if_changed
-from preprocess.formats.layout import Layout, read_json, write_json
+from preprocess.formats.layout import Layout, json_bytes, read_json
 from preprocess.formats.triples import remove_triple
 from preprocess.pipeline.plan import changed, in_order
 from preprocess.pipeline.work import read_samples
@@ -101,8 +101,7 @@ def index_samples(recipe: Recipe, source: Source, layout: Layout) -> list[Sample
     if not source.raw.exists():
         raise RawDataError(f"there is no raw data at {str(source.raw)!r}", "Check RAW.")
     samples = in_order(list(recipe.samples(source.raw, source.options)))
-    if read_json(layout.source) != source.to_json():
-        write_json(layout.source, source.to_json())
+    write_if_changed(layout.source, json_bytes({**read_json(layout.source), **source.to_json()}))
     before = read_samples(layout.samples) if layout.samples.is_file() else []
     for stale in changed(before, samples):
         remove_triple(layout.processed, stale.split, stale.key)

@@ -8,24 +8,35 @@ same data gives the same file. Only the parent process writes.
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
+from preprocess.errors import AnnotationError
 from preprocess.formats.atomic import write_atomic, write_if_changed
-from preprocess.pipeline.work import read_rejects
 from preprocess.samples import Reject, canonical_json
 
 
 class Ledger:
-    """The rejects of one dataset, in memory and in `rejects.jsonl`."""
+    """The rejects of one dataset, in memory and in `rejects.jsonl`.
+
+    Raises:
+        AnnotationError: A line of the file is no reject.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._rejects = {reject.key: reject for reject in read_rejects(path)}
-        whole = b"".join(map(_line, self._rejects.values()))
-        if path.is_file() and path.stat().st_size != len(whole):  # a killed run left half a line
-            write_atomic(path, whole)
+        self._rejects: dict[str, Reject] = {}
+        *whole, torn = path.read_bytes().split(b"\n") if path.is_file() else [b""]
+        for number, line in enumerate(whole, 1):
+            try:
+                reject = Reject(**json.loads(line))
+            except (ValueError, TypeError) as error:
+                raise AnnotationError(path, f"line {number}", str(error), "a reject") from None
+            self._rejects[reject.key] = reject
+        if torn:  # a killed run left half a line
+            write_atomic(path, b"".join(line + b"\n" for line in whole))
 
     def __getitem__(self, key: str) -> Reject:
         return self._rejects[key]

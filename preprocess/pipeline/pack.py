@@ -311,15 +311,16 @@ def triple_parts(settings: Settings, item: Item) -> Parts:
         SettingsError: It was made with another model, or of another part of the video than the sample now says.
     """
     sample = item.sample
-    npy_file, json_file = (settings.processed / sample.split / f"{sample.key}.{suffix}" for suffix in ("npy", "json"))
-    npy = npy_file.read_bytes()
+    stem = f"{settings.processed}/{sample.split}/{sample.key}"
+    npy_file, json_file = f"{stem}.npy", f"{stem}.json"
+    npy = _read(npy_file)
     vectors = npy_array(npy, npy_file)
     if vectors.shape[1:] != (settings.dim,) or vectors.dtype != settings.dtype or not vectors.flags.c_contiguous:
         raise SettingsError(
             f"{npy_file} is {vectors.dtype} {vectors.shape}, encoding.json says {settings.dtype} (T, {settings.dim})",
             _ENCODE_AGAIN,
         )
-    old = parse_json(json_file.read_bytes(), json_file)
+    old = parse_json(_read(json_file), json_file)
     try:
         meta = triple_meta(sample, len(vectors), old["timestamps"], old["duration"], old["truncated"])
     except (KeyError, TypeError, ValueError) as error:
@@ -337,6 +338,11 @@ def triple_parts(settings: Settings, item: Item) -> Parts:
         keys = (*META_KEYS, CAPTION_INDEX, *settings.meta_keys)
     whole = canonical_json({key: meta.get(key) for key in keys})
     return Parts(npy, text.encode(), whole.encode(), len(vectors))
+
+
+def _read(path: str) -> bytes:
+    with open(path, "rb") as file:  # noqa: PTH123 - twice per sample, and pathlib is slower
+        return file.read()
 
 
 def _write_lists(out: Path, manifest: Manifest, rejects: Sequence[Reject]) -> None:

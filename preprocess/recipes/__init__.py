@@ -17,7 +17,10 @@ from pathlib import Path
 from typing import Protocol, cast
 
 from preprocess.errors import UnknownNameError, UserError
+from preprocess.recipes._files import expected_tree, raw_data_error
 from preprocess.samples import DatasetSpec, RecipeOptions, Sample
+
+__all__ = ["Recipe", "expected_tree", "load", "names", "raw_data_error"]
 
 
 class Recipe(Protocol):

@@ -13,6 +13,7 @@ import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from preprocess.recipes._annotations import claim, expect, field, read_json, text
 from preprocess.recipes._files import RawFiles, raw_data_error
@@ -55,7 +56,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """One question about one video. `answer` and `kind` (its type, 0…8) are None where none was given."""
+    """One question about one video, `v_<youtube id>`. `answer` and `kind` (its type) are None where none was given."""
 
     id: str
     video: str
@@ -66,78 +67,66 @@ class Question:
 
 def samples(raw: Path, options: RecipeOptions) -> Iterator[Sample]:
     """One sample per video; its captions are its questions, each with its answer."""
-    files = index(raw)
-    yield from in_order(_samples(files))
-
-
-def index(raw: Path) -> RawFiles:
-    """The files below `raw`, of which at least one split's questions are."""
     files = RawFiles.list(raw, SPEC, VIDEO_SUFFIXES)
-    if not any(files.find_annotation(f"{split}_q.json") for split in SPLITS):
+    found = [(split, asked) for split in SPLITS if (asked := files.find_annotation(f"{split}_q.json"))]
+    if not found:
         raise raw_data_error(SPEC, f"{raw} holds no train_q.json, val_q.json or test_q.json")
-    return files
+    yield from in_order(_samples(found, files))
 
 
-def questions(files: RawFiles, split: Split) -> list[Question]:
-    """The questions of a split in the order of its file, joined with their answers by `question_id`.
+def questions(asked: Path, answered: Path) -> list[Question]:
+    """The questions of one file in its order, joined with the answers of another by `question_id`.
 
-    A question without an answer is kept and reported; so is an answer without a question.
+    A question without an answer is kept, and reported in the log.
 
     Raises:
-        RawDataError: The split has no file of questions or of answers.
-        AnnotationError: One of them is not what it should be.
+        AnnotationError: One of the files is not what it should be.
     """
-    asked, answered = files.annotation(f"{split}_q.json"), files.annotation(f"{split}_a.json")
     answers: dict[str, tuple[str, int]] = {}
     taken: dict[str, str] = {}
-    for place, row in enumerate(expect(read_json(answered), list, answered, "")):
-        where = f"entry {place}"
-        id_ = field(expect(row, dict, answered, where), "question_id", str, answered, where)
+    for id_, where, row in _entries(answered):
         claim(taken, id_, answered, where)
         answer = text(field(row, "answer", str, answered, id_), answered, f"{id_}: answer")
         answers[id_] = (answer, field(row, "type", int, answered, id_))
     found = []
     taken = {}
-    for place, row in enumerate(expect(read_json(asked), list, asked, "")):
-        where = f"entry {place}"
-        id_ = field(expect(row, dict, asked, where), "question_id", str, asked, where)
+    for id_, where, row in _entries(asked):
         claim(taken, id_, asked, where)
+        video = text(field(row, "video_name", str, asked, id_), asked, f"{id_}: video_name").removeprefix("v_")
         question = text(field(row, "question", str, asked, id_), asked, f"{id_}: question")
-        answer_, kind = answers.pop(id_, (None, None))
-        found.append(
-            Question(id_, text(field(row, "video_name", str, asked, id_), asked, id_), question, answer_, kind)
-        )
-    _report(f"{asked}: %d questions have no answer in {answered.name}", [q.id for q in found if q.answer is None])
-    _report(f"{answered}: %d answers have no question in {asked.name}", list(answers))
+        found.append(Question(id_, f"v_{video}", question, *answers.get(id_, (None, None))))
+    if bare := [question.id for question in found if question.answer is None]:
+        shown = ", ".join(bare[:5]) + (", …" if len(bare) > 5 else "")
+        _log.warning("%s: %d questions have no answer in %s (%s)", asked, len(bare), answered.name, shown)
     return found
 
 
-def _report(message: str, ids: list[str]) -> None:
-    if ids:
-        _log.warning(f"{message} (%s%s)", len(ids), ", ".join(ids[:5]), ", …" if len(ids) > 5 else "")
+def _entries(path: Path) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """The id, the place and the row of each entry of a file."""
+    for index, item in enumerate(expect(read_json(path), list, path, "")):
+        where = f"entry {index}"
+        row = expect(item, dict, path, where)
+        yield field(row, "question_id", str, path, where), where, row
 
 
-def _samples(files: RawFiles) -> Iterator[Sample]:
+def _samples(found: list[tuple[Split, Path]], files: RawFiles) -> Iterator[Sample]:
     taken: dict[str, str] = {}
-    for split in SPLITS:
-        asked_in = files.find_annotation(f"{split}_q.json")
-        if asked_in is None:
-            continue
+    for split, asked in found:
         videos: dict[str, list[Question]] = {}
-        for question in questions(files, split):
-            videos.setdefault(question.video.removeprefix("v_"), []).append(question)
-        for video, asked in videos.items():
-            claim(taken, video, asked_in, asked[0].id)
+        for question in questions(asked, files.annotation(f"{split}_a.json")):
+            videos.setdefault(question.video, []).append(question)
+        for video, about in videos.items():
+            claim(taken, video, asked, about[0].id)
             yield Sample(
-                key=safe_key(f"v_{video}"),
+                key=safe_key(video),
                 split=split,
                 media=media_of(video, files),
-                captions=tuple(f"{q.text}? {q.answer or ''}".rstrip() for q in asked),
+                captions=tuple(f"{q.text}? {q.answer or ''}".rstrip() for q in about),
                 meta={
-                    "videoID": f"v_{video}",
-                    "question_ids": [q.id for q in asked],
-                    "questions": [q.text for q in asked],
-                    "answers": [q.answer for q in asked],
-                    "types": [q.kind for q in asked],
+                    "videoID": video,
+                    "question_ids": [q.id for q in about],
+                    "questions": [q.text for q in about],
+                    "answers": [q.answer for q in about],
+                    "types": [q.kind for q in about],
                 },
             )

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from preprocess.demo.scenes import FPS, SEED, SIZE, demo_plan
+from preprocess.recipes._splits import in_order
 from preprocess.samples import DatasetSpec, RecipeOptions, Sample
 
 SPEC = DatasetSpec(
@@ -34,17 +35,18 @@ RAW/                                 rendered where it is missing: nothing to do
 
 
 def samples(raw: Path, options: RecipeOptions) -> Iterator[Sample]:
-    """Yields the 96 samples of the plan, train, val, test; neither the folder nor the options change them."""
-    for clip in demo_plan():
-        scene = clip.scene
-        yield Sample(
+    """Yields the 96 samples of the plan in order; neither the folder nor the options change them."""
+    yield from in_order(
+        Sample(
             key=clip.key,
             split=clip.split,
             media=clip.media,
-            captions=(scene.caption,),
-            label=scene.label,
-            meta={"colour": scene.colour, "shape": scene.shape, "motion": scene.motion},
+            captions=(clip.scene.caption,),
+            label=clip.scene.label,
+            meta={"colour": clip.scene.colour, "shape": clip.scene.shape, "motion": clip.scene.motion},
         )
+        for clip in demo_plan()
+    )
 
 
 def prepare(raw: Path) -> None:

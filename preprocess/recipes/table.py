@@ -17,6 +17,7 @@ import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from preprocess.errors import AnnotationError
 from preprocess.recipes._annotations import (
@@ -76,8 +77,8 @@ def samples(raw: Path, options: RecipeOptions) -> Iterator[Sample]:
         label = None if row.get("label") is None else str(row["label"])
         captions = captions_of(row, raw, where) or (words(label or video),)
         meta = {"videoID": video, **own_meta({name: row.get(name) for name in columns})}
-        if media.startswith("file://"):
-            meta["source"] = media.rpartition("/")[2]  # not where it lies on this machine
+        if is_url(media) and meta.get("source") is None:
+            meta["source"] = _public(media)
         return Sample(key, _split(row, video, options, raw, where), media, captions, label, start_s, end_s, meta)
 
     yield from in_order(sample(where, row) for where, row in rows)
@@ -176,3 +177,11 @@ def _media(location: str, table: Path, where: str) -> str:
     folder = os.path.normpath(table.parent.absolute())
     path = os.path.normpath(table.parent.absolute() / location)  # by the names alone: links stay as they were set
     return Path(path).relative_to(folder).as_posix() if Path(path).is_relative_to(folder) else f"file://{path}"
+
+
+def _public(url: str) -> str:
+    """The part of a URL that may be published: no folder of this machine, no password, no signature."""
+    parts = urlsplit(url)
+    if parts.scheme.lower() == "file":
+        return url.rpartition("/")[2]
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"

@@ -48,13 +48,13 @@ def raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def run(raw: Path, out: Path, model: Path, recipe: str = "folder", **options: Any) -> EncodeReport:
+def run(raw: Path | None, out: Path, model: Path | None, recipe: str = "folder", **options: Any) -> EncodeReport:
     """What `python -m preprocess encode` does, in this process."""
     module, layout = load(recipe), Layout(out, "CLIP-Test")
     with only_run(layout):
-        source = settle_source(module, layout, str(raw))
+        source = settle_source(module, layout, raw and str(raw))
         samples = index_samples(module, source, layout)
-        options = {"model": str(model), "workers": 2, **options}
+        options = {"model": model and str(model), "workers": 2, **options}
         return encode_dataset(module.SPEC, str(source.folder), samples, layout, EncodeOptions(**options))
 
 
@@ -188,7 +188,7 @@ class BadDecoder:
     def __call__(self, chunk: plan.Chunk, watch: Watch) -> Iterator[Any]:
         def watch_and_fail(item: str | None) -> None:
             watch(item)
-            if item is not None and item.startswith("c"):
+            if item is not None and item.split("-")[0].endswith("c"):
                 if self.fault == "crash":
                     os.abort()
                 time.sleep(600)
@@ -245,7 +245,7 @@ def test_options_left_out_go_on_as_before(raw: Path, small_clip: Path, tmp_path:
     run(raw, tmp_path, small_clip, sampling=Sampling("num_frames", 3), dtype="float32")
     write_video(raw / "train" / "late.mp4", 30, seed=9)
     try:
-        report = run(raw, tmp_path, small_clip, model=str(small_clip))
+        report = run(None, tmp_path, None)
     finally:
         (raw / "train" / "late.mp4").unlink()
     assert (report.written, report.kept, report.frames) == (1, 5, 3)

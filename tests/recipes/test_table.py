@@ -60,7 +60,7 @@ def test_where_media_lies(tmp_path: Path) -> None:
         "beside": "../videos/b.mp4",
         "absolute": f"{tmp_path}/videos/c.mp4",
         "own": f"{folder}/d.mp4",
-        "http": "https://example.org/e.mp4?x=1",
+        "http": "https://me:secret@example.org/e.mp4?signature=1",
         "s3": "s3://bucket/f.mp4",
     }
     table = write(folder, "t.csv", "videoID,videoLoc\n" + "".join(f"{name},{loc}\n" for name, loc in rows.items()))
@@ -73,7 +73,14 @@ def test_where_media_lies(tmp_path: Path) -> None:
         "http": rows["http"],
         "s3": rows["s3"],
     }
-    assert found["absolute"].meta["source"] == "c.mp4"
+    assert {key: sample.meta.get("source") for key, sample in found.items()} == {
+        "below": None,
+        "beside": "b.mp4",
+        "absolute": "c.mp4",
+        "own": None,
+        "http": "https://example.org/e.mp4",
+        "s3": "s3://bucket/f.mp4",
+    }
 
 
 def test_parts_of_one_video_are_samples_of_one_split(tmp_path: Path) -> None:

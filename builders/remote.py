@@ -1,0 +1,78 @@
+"""The tars of one split, on this machine: of a folder, of the Hub, or of any other address."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from pathlib import Path
+
+import fsspec
+
+from builders.card_yaml import HUB_SPLITS
+from builders.hub import local_folder
+from preprocess.console import progress
+from preprocess.errors import UnknownNameError, UserError
+from preprocess.formats.atomic import atomic_file
+from preprocess.formats.splits import SPLITS_FILE, read_splits
+from preprocess.samples import SPLITS, Split
+
+DEFAULT_CACHE = Path("~/.cache/video-embedding-datasets")
+_CHUNK = 8 << 20
+
+
+def local_tars(source: str | Path, split: str, cache_dir: str | Path | None = None) -> list[Path]:
+    """The tars of a split, in order; those at an address are copied here first, each once.
+
+    Args:
+        source: Folder, `hf://datasets/<org>/<name>[@<revision>]`, or another address that fsspec opens.
+        split: `train`, `val` or `validation`, or `test`.
+        cache_dir: Where copies are kept; those of `hf://` are in the Hub's own cache.
+
+    Raises:
+        UserError: There is no such split, or nothing at the address.
+    """
+    ours: dict[str, Split] = {**{s: s for s in SPLITS}, **{theirs: s for s, theirs in HUB_SPLITS.items()}}
+    if split not in ours:
+        raise UnknownNameError("split", split, ours)
+    address = str(source)
+    if address.startswith("hf://"):
+        folder = local_folder(address, only=SPLITS_FILE)
+        tars = _of_split(folder, ours[split])
+        return [local_folder(address, only=[SPLITS_FILE, *tars]) / tar for tar in tars]
+    if "://" in address:
+        cache = Path(cache_dir or DEFAULT_CACHE).expanduser() / hashlib.sha256(address.encode()).hexdigest()[:16]
+        _copy(address, [SPLITS_FILE], cache)
+        tars = _of_split(cache, ours[split])
+        _copy(address, tars, cache)
+        return [cache / tar for tar in tars]
+    folder = Path(address)
+    if (folder / SPLITS_FILE).is_file():
+        return [folder / tar for tar in _of_split(folder, ours[split])]
+    paths = sorted(folder.glob("*.tar")) if split == "train" else []  # older datasets: one split
+    if not paths:
+        raise UserError(f"{folder} has neither {SPLITS_FILE} nor a tar", "Give the folder of a packed dataset.")
+    return paths
+
+
+def _of_split(folder: Path, split: Split) -> list[str]:
+    splits = read_splits(folder / SPLITS_FILE)  # names are safe: ds_<digits>.tar
+    tars = [tar for tar, of_tar in splits.items() if of_tar == split]
+    if not tars:
+        raise UnknownNameError("split", split, sorted(set(splits.values())))
+    return tars
+
+
+def _copy(address: str, files: Iterable[str], folder: Path) -> None:
+    """Copies files from below an address, each by rename when it is whole; those that are here are left alone."""
+    folder.mkdir(parents=True, exist_ok=True)
+    missing = [file for file in files if not (folder / file).is_file()]
+    with progress(len(missing), "file", "copy") as bar:
+        for file in missing:
+            url = f"{address.rstrip('/')}/{file}"
+            try:
+                with fsspec.open(url, "rb") as there, atomic_file(folder / file) as here:
+                    while chunk := there.read(_CHUNK):
+                        here.write(chunk)
+            except FileNotFoundError:
+                raise UserError(f"{url} is not there", "Give the address of a packed dataset's folder.") from None
+            bar.update()

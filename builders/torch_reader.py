@@ -1,0 +1,255 @@
+"""Batches of embeddings for PyTorch.
+
+    reader = EmbeddingReader("data/CLIP-MSRVTT", "train", batch_size=256, length=32, shuffle=True)
+    loader = reader.loader(num_workers=4)
+    for batch in loader:
+        batch["embeddings"]   # (256, 32, 512) float16, zeros where mask is False
+        batch["mask"]         # (256, 32) bool, True where there is a frame
+        batch["text"]         # 256 captions
+        batch["meta"]         # 256 dicts
+    torch.save({"loader": loader.state_dict(), …})
+
+An epoch is one order of all samples (`builders.order`), cut into batches that ranks and workers take in turn. So every
+sample comes exactly once, the batches are the same whatever the number of workers, and `load_state_dict` goes on in the
+middle of an epoch on another number of workers or ranks. Samples are read at their places in tars that lie in memory
+maps (`builders.shard_index`); tars at an address are copied first: `hf://` to the Hub's cache, others to `cache_dir`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, IterableDataset, get_worker_info
+
+from builders.order import batch_starts, epoch_order, position_after, rows_wanted
+from builders.remote import local_tars
+from builders.shard_index import ShardIndex
+from preprocess.errors import DamagedFileError, SettingsError, UnknownNameError, UserError
+from preprocess.formats.triples import Vectors, npy_array
+
+Fit = Literal["cut", "resample"]
+Batch = dict[str, Any]
+
+
+class EmbeddingReader(IterableDataset[Batch]):
+    """Batches of one split; see the module.
+
+    Args:
+        source: Folder, `hf://datasets/<org>/<name>[@<revision>]`, or another address that fsspec opens.
+        split: `train`, `val` (or `validation`) or `test`.
+        batch_size: Samples of a batch.
+        length: Frames of every batch; None pads to the longest video of each batch.
+        fit: What becomes of a video that is not `length` long. `cut` keeps the first frames and pads with zeros;
+            `resample` takes frames evenly over the whole video, repeating some where it is shorter.
+        shuffle: Whether to mix the samples, differently in each epoch.
+        seed: Of the shuffle.
+        mix_shards: How many tars are mixed at a time.
+        tokenize: Called with the texts of a batch; what it gives is `batch["tokens"]`.
+        meta: Whether batches have `meta`.
+        dtype: Of `embeddings`; as stored where None.
+        rank: Of this process; asked of `torch.distributed` where None, if that is initialised.
+        world_size: Likewise.
+        drop_last: Leaves out what would not give every rank a full batch.
+        cache_dir: Where tars from addresses other than `hf://` are kept.
+
+    Raises:
+        UserError: There are no such tars, or an option is none.
+    """
+
+    def __init__(
+        self,
+        source: str | Path,
+        split: str = "train",
+        *,
+        batch_size: int = 64,
+        length: int | None = None,
+        fit: Fit = "cut",
+        shuffle: bool = False,
+        seed: int = 0,
+        mix_shards: int = 8,
+        tokenize: Callable[[list[str]], Any] | None = None,
+        meta: bool = True,
+        dtype: torch.dtype | None = None,
+        rank: int | None = None,
+        world_size: int | None = None,
+        drop_last: bool = False,
+        cache_dir: str | Path | None = None,
+    ) -> None:
+        if batch_size < 1 or (length is not None and length < 1) or mix_shards < 1:
+            raise UserError(f"{batch_size = }, {length = }, {mix_shards = }", "Each must be at least 1.")
+        if fit not in ("cut", "resample"):
+            raise UnknownNameError("fit", fit, ("cut", "resample"))
+        self.batch_size, self.length, self.fit = batch_size, length, fit
+        self.shuffle, self.seed, self.mix_shards = shuffle, seed, mix_shards
+        self.tokenize, self.meta, self.dtype, self.drop_last = tokenize, meta, dtype, drop_last
+        self.rank, self.world_size = _place_in_the_world(rank, world_size)
+        self.shards = [ShardIndex(path) for path in local_tars(source, split, cache_dir)]
+        self.starts = np.concatenate(([0], np.cumsum([len(shard) for shard in self.shards], dtype=np.int64)))
+        self.total = int(self.starts[-1])
+        self.epoch = 0
+        self.position = 0  # samples that all ranks together have had of this epoch
+        self._begin = 0  # where the next pass begins; 0 unless a state was loaded
+
+    def __len__(self) -> int:
+        """Batches of this rank in a whole epoch."""
+        return len(self._batch_starts(0))
+
+    def set_epoch(self, epoch: int) -> None:
+        """Chooses the order of the next pass and begins at its beginning."""
+        self.epoch, self.position, self._begin = epoch, 0, 0
+
+    def state_dict(self) -> dict[str, int]:
+        """Where the next batch begins. With workers, ask the loader: its batches are counted where they arrive."""
+        return {"epoch": self.epoch, "position": self.position, "seed": self.seed, "samples": self.total}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """The next pass goes on where `state_dict` was asked, on any number of workers and ranks, at any batch size.
+
+        Raises:
+            SettingsError: It is of another dataset or seed.
+        """
+        for name, mine in (("samples", self.total), ("seed", self.seed)):
+            if state[name] != mine:
+                raise SettingsError(
+                    f"the state is of a run with {name} {state[name]}, this one has {mine}",
+                    "Give the reader the dataset, split and seed that it had then.",
+                )
+        self.epoch, self.position, self._begin = state["epoch"], state["position"], state["position"]
+
+    def loader(self, num_workers: int = 0, **options: Any) -> EmbeddingLoader:
+        """Batches made by `num_workers` processes, in the same order as by none; options are those of DataLoader."""
+        return EmbeddingLoader(self, num_workers, **options)
+
+    def __iter__(self) -> Iterator[Batch]:
+        """One pass: the batches of this rank, and in a DataLoader of this worker. The next pass is the next epoch."""
+        return self._pass(self.take_begin())
+
+    def take_begin(self) -> int:
+        """Where the pass that starts now begins; later ones begin at the beginning again."""
+        begin, self._begin = self._begin, 0
+        return begin
+
+    def _pass(self, begin: int) -> Iterator[Batch]:
+        epoch = self.epoch
+        sizes = [len(shard) for shard in self.shards]
+        order = epoch_order(sizes, shuffle=self.shuffle, seed=self.seed, epoch=epoch, mix_shards=self.mix_shards)
+        starts = self._batch_starts(begin)
+        info = get_worker_info()
+        for start in starts if info is None else starts[info.id :: info.num_workers]:
+            batch = self._batch(order[start : start + self.batch_size])
+            batch["position"] = position_after(start, self.total, self.batch_size, self.world_size, begin)
+            self.position = batch["position"]
+            yield batch
+        self.set_epoch(epoch + 1)
+
+    def _batch_starts(self, position: int) -> range:
+        return batch_starts(
+            self.total,
+            self.batch_size,
+            position=position,
+            rank=self.rank,
+            world_size=self.world_size,
+            drop_last=self.drop_last,
+        )
+
+    def _batch(self, numbers: np.ndarray[Any, np.dtype[np.int64]]) -> Batch:
+        arrays, texts, metas, keys = [], [], [], []
+        shards = np.searchsorted(self.starts, numbers, side="right") - 1
+        for number, shard_number in zip(numbers.tolist(), shards.tolist(), strict=True):
+            shard = self.shards[shard_number]
+            i = number - int(self.starts[shard_number])
+            npy, txt, json_ = shard.parts(i)
+            keys.append(shard.ids[i])
+            arrays.append(npy_array(npy, f"{shard.path}: {keys[-1]}.npy"))
+            try:
+                texts.append(str(txt, "utf-8"))
+                metas.append(json.loads(bytes(json_)) if self.meta else None)
+            except ValueError as error:
+                raise DamagedFileError(shard.path, keys[-1], str(error), "Run `python -m builders verify`.") from None
+        embeddings, mask = collate(arrays, self.length, self.fit)
+        embeddings = embeddings if self.dtype is None else embeddings.to(self.dtype)
+        batch: Batch = {"embeddings": embeddings, "mask": mask, "text": texts, "key": keys}
+        if self.meta:
+            batch["meta"] = metas
+        if self.tokenize is not None:
+            batch["tokens"] = self.tokenize(texts)
+        return batch
+
+
+class EmbeddingLoader:
+    """A DataLoader over a reader that knows how far it has come, whatever its workers are ahead.
+
+    One iteration is an epoch, or what a loaded state has left of it; when it is done the next one is the next epoch.
+    """
+
+    def __init__(self, reader: EmbeddingReader, num_workers: int = 0, **options: Any) -> None:
+        if options.get("persistent_workers"):
+            raise UserError("persistent_workers", "Leave it out: each epoch sends the reader to new workers.")
+        self.reader = reader
+        self._loader: DataLoader[Batch] = DataLoader(reader, batch_size=None, num_workers=num_workers, **options)
+
+    def __len__(self) -> int:
+        """Batches of this rank in a whole epoch."""
+        return len(self.reader)
+
+    def __iter__(self) -> Iterator[Batch]:
+        reader, epoch = self.reader, self.reader.epoch
+        batches = iter(self._loader)  # the workers, if any, now have the reader as it is
+        reader.take_begin()
+        for batch in batches:
+            reader.position = batch["position"]
+            yield batch
+        reader.set_epoch(epoch + 1)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Chooses the order of the next pass and begins at its beginning."""
+        self.reader.set_epoch(epoch)
+
+    def state_dict(self) -> dict[str, int]:
+        """Where the batch behind the last one that was taken begins."""
+        return self.reader.state_dict()
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """As `EmbeddingReader.load_state_dict`; counts for the next iteration."""
+        self.reader.load_state_dict(state)
+
+
+def collate(
+    arrays: Sequence[Vectors], length: int | None = None, fit: Fit = "cut"
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Videos of different lengths as one tensor.
+
+    Args:
+        arrays: Per video `(n_frames, D)`.
+        length: Frames of the result; the longest video's where None.
+        fit: As in `EmbeddingReader`.
+
+    Returns:
+        `(B, T, D)` of the arrays' dtype, zeros where there is no frame; `(B, T)` bool, True where there is one.
+    """
+    widths = {array.shape[1:] for array in arrays}
+    if len(widths) != 1 or len(next(iter(widths))) != 1:
+        raise DamagedFileError("batch", "", f"videos of widths {sorted(widths)}", "Run `python -m builders verify`.")
+    chosen = [array[rows_wanted(len(array), length, fit)] for array in arrays]
+    lengths = np.fromiter(map(len, chosen), np.int64, len(chosen))
+    longest = int(lengths.max()) if length is None else length
+    embeddings = np.zeros((len(chosen), longest, *widths.pop()), np.result_type(*{a.dtype for a in arrays}))
+    for out, array in zip(embeddings, chosen, strict=True):
+        out[: len(array)] = array
+    return torch.from_numpy(embeddings), torch.from_numpy(np.arange(longest) < lengths[:, None])
+
+
+def _place_in_the_world(rank: int | None, world_size: int | None) -> tuple[int, int]:
+    from torch import distributed
+
+    known = distributed.is_available() and distributed.is_initialized()
+    world_size = world_size if world_size is not None else distributed.get_world_size() if known else 1
+    rank = rank if rank is not None else distributed.get_rank() if known else 0
+    if not 0 <= rank < world_size:
+        raise UserError(f"{rank = } with {world_size = }", "rank counts from 0 to world_size - 1.")
+    return rank, world_size

@@ -1,0 +1,291 @@
+"""Batches are what the tars hold; every sample once, over any workers and ranks; a run goes on where it stopped."""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+import threading
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch.utils.data import DataLoader
+
+from builders import shard_index
+from builders.shard_index import ShardIndex
+from builders.torch_reader import EmbeddingReader, collate
+from preprocess.errors import DamagedFileError, SettingsError, UserError
+from preprocess.formats.tar import end_of_archive, member
+
+pytestmark = pytest.mark.filterwarnings("ignore:This DataLoader will create:UserWarning")
+
+
+def reference(folder: Path, files: list[str]) -> dict[str, tuple[np.ndarray[Any, Any], str, Any]]:
+    """From id to vectors, text and metadata; read with the standard library and numpy alone."""
+    parts: dict[str, dict[str, bytes]] = {}
+    for file in files:
+        with tarfile.open(folder / file) as tar:
+            for info in tar:
+                id_, _, extension = info.name.partition(".")
+                parts.setdefault(id_, {})[extension] = tar.extractfile(info).read()
+    return {i: (np.load(io.BytesIO(p["npy"])), p["txt"].decode(), json.loads(p["json"])) for i, p in parts.items()}
+
+
+TRAIN = ["ds_00000.tar", "ds_00001.tar"]
+
+
+def keys(batches: Any) -> list[list[str]]:
+    return [batch["key"] for batch in batches]
+
+
+def flat(batches: list[list[str]]) -> list[str]:
+    return [key for batch in batches for key in batch]
+
+
+def test_batches_hold_what_the_tars_hold(make_dataset: Any):
+    folder = make_dataset()
+    expected = reference(folder, TRAIN)
+    batches = list(EmbeddingReader(folder, "train", batch_size=3))
+    assert [len(batch["key"]) for batch in batches] == [3, 3, 2]
+    assert flat(keys(batches)) == list(expected)
+    for batch in batches:
+        assert batch["embeddings"].dtype == torch.float16
+        assert batch["embeddings"].shape[:2] == batch["mask"].shape
+        for i, key in enumerate(batch["key"]):
+            vectors, text, meta = expected[key]
+            assert np.array_equal(batch["embeddings"][i][batch["mask"][i]].numpy(), vectors)
+            assert not batch["embeddings"][i][~batch["mask"][i]].any()
+            assert (batch["text"][i], batch["meta"][i]) == (text, meta)
+
+
+@pytest.mark.parametrize("split", ["val", "validation"])
+def test_both_names_of_the_second_split(make_dataset: Any, split: str):
+    folder = make_dataset()
+    assert flat(keys(EmbeddingReader(folder, split))) == list(reference(folder, ["ds_00002.tar"]))
+
+
+def test_lengths():
+    arrays = [np.arange(n * 2, dtype=np.float16).reshape(n, 2) for n in (1, 5, 3)]
+    padded, mask = collate(arrays)
+    assert (padded.shape, mask.sum(1).tolist()) == ((3, 5, 2), [1, 5, 3])
+    cut, mask = collate(arrays, length=4)
+    assert (cut.shape, mask.sum(1).tolist()) == ((3, 4, 2), [1, 4, 3])
+    assert cut[1].tolist() == arrays[1][:4].tolist()
+    even, mask = collate(arrays, length=3, fit="resample")
+    assert mask.all()
+    assert even[:, :, 0].tolist() == [[0, 0, 0], [0, 2, 6], [0, 2, 4]]
+    _, mask = collate([arrays[0][:0], arrays[1]], length=2, fit="resample")
+    assert mask.tolist() == [[False, False], [True, True]]
+    with pytest.raises(DamagedFileError, match="widths"):
+        collate([arrays[0], np.ones((1, 3), np.float16)])
+
+
+def test_dtype_tokens_and_no_meta(make_dataset: Any):
+    reader = EmbeddingReader(
+        make_dataset(), batch_size=4, dtype=torch.float32, meta=False, tokenize=lambda t: [len(x) for x in t]
+    )
+    batch = next(iter(reader))
+    assert batch["embeddings"].dtype == torch.float32
+    assert batch["tokens"] == [len(text) for text in batch["text"]]
+    assert "meta" not in batch
+
+
+@pytest.mark.parametrize("workers", [1, 2, 3])
+def test_workers_change_nothing(make_dataset: Any, workers: int):
+    folder = make_dataset(counts={"train": 11}, per_shard=4)
+    alone = list(EmbeddingReader(folder, batch_size=2, shuffle=True, seed=3))
+    plain = list(
+        DataLoader(EmbeddingReader(folder, batch_size=2, shuffle=True, seed=3), batch_size=None, num_workers=workers)
+    )
+    ours = list(EmbeddingReader(folder, batch_size=2, shuffle=True, seed=3).loader(workers))
+    assert keys(alone) == keys(plain) == keys(ours)
+    assert all(torch.equal(a["embeddings"], b["embeddings"]) for a, b in zip(alone, ours, strict=True))
+
+
+@pytest.mark.parametrize("world_size", [1, 2, 3])
+@pytest.mark.parametrize("workers", [0, 2])
+def test_every_sample_once_over_ranks_and_workers(make_dataset: Any, world_size: int, workers: int):
+    folder = make_dataset(counts={"train": 13}, per_shard=4)
+    ranks = [
+        EmbeddingReader(folder, batch_size=2, shuffle=True, rank=rank, world_size=world_size).loader(workers)
+        for rank in range(world_size)
+    ]
+    seen = [key for loader in ranks for batch in keys(loader) for key in batch]
+    assert sorted(seen) == sorted(reference(folder, [f"ds_{i:05d}.tar" for i in range(4)]))
+
+
+def test_epochs_differ_and_come_again(make_dataset: Any):
+    folder = make_dataset(counts={"train": 13}, per_shard=4)
+    loader = EmbeddingReader(folder, batch_size=4, shuffle=True).loader()
+    first, second = keys(loader), keys(loader)
+    assert first != second
+    assert sorted(flat(first)) == sorted(flat(second))
+    loader.set_epoch(1)
+    assert keys(loader) == second
+    assert keys(EmbeddingReader(folder, batch_size=4, shuffle=True).loader(2)) == first
+
+
+@pytest.mark.parametrize(("before", "after"), [(0, 0), (0, 2), (2, 0), (2, 3)])
+@pytest.mark.parametrize("taken", [0, 1, 3, 7])
+def test_going_on_in_the_middle_with_other_workers(make_dataset: Any, before: int, after: int, taken: int):
+    folder = make_dataset(counts={"train": 13}, per_shard=4)
+
+    def fresh() -> EmbeddingReader:
+        return EmbeddingReader(folder, batch_size=2, shuffle=True, seed=5)
+
+    whole = fresh().loader()
+    expected = [keys(whole), keys(whole)]
+    loader = fresh().loader(before)
+    batches = iter(loader)
+    head = [next(batches)["key"] for _ in range(taken)]
+    state = json.loads(json.dumps(loader.state_dict()))
+    del batches
+    resumed = fresh().loader(after)
+    resumed.load_state_dict(state)
+    assert resumed.state_dict() == state
+    assert head + keys(resumed) == expected[0]
+    assert keys(resumed) == expected[1], "and the pass after it is the next epoch, whole"
+
+
+def test_going_on_with_other_ranks_and_batches(make_dataset: Any):
+    folder = make_dataset(counts={"train": 13}, per_shard=4)
+
+    def rank(i: int, of: int, size: int) -> Any:
+        return EmbeddingReader(folder, batch_size=size, shuffle=True, rank=i, world_size=of).loader()
+
+    seen, states = [], []
+    for i in range(2):
+        loader = rank(i, 2, 2)
+        batches = iter(loader)
+        seen += [key for _ in range(2) for key in next(batches)["key"]]
+        states.append(loader.state_dict())
+    assert states[0] == states[1]
+    for i in range(3):
+        loader = rank(i, 3, 1)
+        loader.load_state_dict(states[0])
+        seen += flat(keys(loader))
+    assert sorted(seen) == sorted(reference(folder, [f"ds_{i:05d}.tar" for i in range(4)]))
+
+
+def test_a_pass_that_is_left_starts_again(make_dataset: Any):
+    loader = EmbeddingReader(make_dataset(), batch_size=2, shuffle=True).loader()
+    first = next(iter(loader))["key"]
+    assert keys(loader)[0] == first
+
+
+def test_a_state_of_another_dataset_is_refused(make_dataset: Any):
+    state = EmbeddingReader(make_dataset(), seed=1).state_dict()
+    with pytest.raises(SettingsError, match="seed 1"):
+        EmbeddingReader(make_dataset("CLIP-2"), seed=2).load_state_dict(state)
+    with pytest.raises(SettingsError, match="samples 8"):
+        EmbeddingReader(make_dataset("CLIP-3", counts={"train": 9}), seed=1).load_state_dict(state)
+
+
+def test_lengths_are_told(make_dataset: Any):
+    folder = make_dataset(counts={"train": 13})
+    assert len(EmbeddingReader(folder, batch_size=2)) == 7
+    assert len(EmbeddingReader(folder, batch_size=2, world_size=2, rank=1).loader()) == 3
+    assert len(EmbeddingReader(folder, batch_size=2, world_size=2, rank=0, drop_last=True)) == 3
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"split": "dev"}, "unknown split 'dev'"),
+        ({"batch_size": 0}, "batch_size = 0"),
+        ({"fit": "stretch"}, "unknown fit"),
+        ({"rank": 2, "world_size": 2}, "rank = 2"),
+    ],
+)
+def test_options_that_are_none(make_dataset: Any, options: dict[str, Any], message: str):
+    with pytest.raises(UserError, match=message):
+        EmbeddingReader(make_dataset(), **options)
+
+
+def test_a_split_that_is_not_there_and_a_folder_that_is_none(make_dataset: Any, tmp_path: Path):
+    with pytest.raises(UserError, match="unknown split 'test'"):
+        EmbeddingReader(make_dataset(counts={"train": 2}), "test")
+    with pytest.raises(UserError, match="neither"):
+        EmbeddingReader(tmp_path / "nothing")
+
+
+def test_text_that_is_not_utf8_is_named(make_dataset: Any):
+    folder = make_dataset(counts={"train": 2})
+    tar = folder / "ds_00000.tar"
+    tar.write_bytes(tar.read_bytes().replace(b"a red", b"a\xffred"))
+    with pytest.raises(DamagedFileError, match="vid_00000"):
+        list(EmbeddingReader(folder))
+
+
+# --- the index --------------------------------------------------------------------------------------------------------
+
+
+def test_the_fast_index_is_the_slow_one(make_dataset: Any):
+    tar = make_dataset() / "ds_00000.tar"
+    fast, slow = shard_index._fast_index(tar), shard_index._index(tar)
+    assert fast is not None
+    assert fast[0] == slow[0]
+    assert np.array_equal(fast[1], slow[1])
+
+
+@pytest.mark.parametrize("tar_format", [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
+@pytest.mark.parametrize("long", [False, True])
+def test_older_tars(tmp_path: Path, tar_format: int, long: bool):
+    name = "0" * (90 if long else 6)
+    with tarfile.open(tmp_path / "0.tar", "w", format=tar_format) as tar:
+        for i in range(3):
+            file = io.BytesIO()
+            np.save(file, np.full((i + 1, 4), i, np.float32))
+            for extension, data in (("cap", b"x"), ("json", b"{}"), ("npy", file.getvalue())):
+                info = tarfile.TarInfo(f"{name}{i}.{extension}")
+                info.size = len(data)
+                tar.addfile(info, io.BytesIO(data))
+    batch = next(iter(EmbeddingReader(tmp_path)))
+    assert batch["key"] == [f"{name}{i}" for i in range(3)]
+    assert batch["embeddings"].sum((1, 2)).tolist() == [0, 8, 24]
+
+
+def test_a_cut_tar_and_a_missing_part_are_named(make_dataset: Any, tmp_path: Path):
+    tar = make_dataset() / "ds_00000.tar"
+    data = tar.read_bytes()
+    tar.write_bytes(data[:3000])
+    with pytest.raises(DamagedFileError, match="cut off"):
+        ShardIndex(tar)
+    body = member("vid_00000.npy", b"") + member("vid_00000.txt", b"")
+    tar.write_bytes(body + end_of_archive(len(body)))
+    with pytest.raises(DamagedFileError, match=r"no \.json"):
+        ShardIndex(tar)
+
+
+# --- addresses --------------------------------------------------------------------------------------------------------
+
+
+def test_url(make_dataset: Any, tmp_path: Path):
+    folder = make_dataset()
+    asked: list[str] = []
+
+    class Handler(SimpleHTTPRequestHandler):
+        def log_message(self, *arguments: Any) -> None:
+            asked.append(self.path)
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=str(folder)))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        url = f"http://127.0.0.1:{server.server_port}"
+        read = partial(EmbeddingReader, url, cache_dir=tmp_path / "cache", batch_size=2)
+        there = keys(read("train"))
+        assert there == keys(EmbeddingReader(folder, batch_size=2))
+        assert not any("ds_00002" in path for path in asked), "only the split that was asked for"
+        count = len(asked)
+        assert keys(read("train")) == there
+        assert len(asked) == count, "the second time nothing is copied"
+        with pytest.raises(UserError, match="is not there"):
+            EmbeddingReader(f"{url}/nothing", cache_dir=tmp_path / "cache")
+    finally:
+        server.shutdown()
+        server.server_close()

@@ -229,9 +229,7 @@ def check_front_matter(data: DatasetCardData) -> list[str]:
         for value in _as_list(data.get(field))
         if value not in known
     ]
-    problems += [
-        f"{field} is missing" for field in ("license", "configs", "dataset_info") if not data.get(field)
-    ]
+    problems += [f"{field} is missing" for field in ("license", "configs", "dataset_info") if not data.get(field)]
     readers: tuple[tuple[str, Any], ...] = (("configs", MetadataConfigs), ("dataset_info", DatasetInfosDict))
     for field, reader in readers:
         try:

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 import numpy as np
+from numpy.typing import NDArray
 
 from builders.findings import Finding, Findings
 from builders.shard_check import ShardScan

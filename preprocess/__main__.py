@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from preprocess import console
-from preprocess.errors import UserError
+from preprocess import console, options
+from preprocess.exports.commands import app as exports
 from preprocess.formats.layout import Layout
 
 if TYPE_CHECKING:
-    from preprocess.media.sampling import Sampling
-    from preprocess.pipeline.encode import EncodeOptions
+    from preprocess.pipeline.encode import RunOptions
     from preprocess.pipeline.index import Source
+    from preprocess.pipeline.settings import Encoding
     from preprocess.recipes import Recipe
 
 app = console.new_app(
@@ -24,31 +24,6 @@ app = console.new_app(
     "The usual way is `make build DATASET=…`, which runs samples, encode and shards, writes the card and verifies. "
     "Every command can be run again: what is done is not done twice."
 )
-
-Dataset = Annotated[str, typer.Argument(help="Name of a dataset; `list` shows them.", show_default=False)]
-Raw = Annotated[str | None, typer.Option(help="Raw folder, or the table file for `table`.", show_default=False)]
-Out = Annotated[Path, typer.Option(help="Output folder.")]
-Name = Annotated[str | None, typer.Option(help="Folder and Hub name instead of the dataset's own.", show_default=False)]
-Split = Annotated[
-    str | None,
-    typer.Option(
-        help="Shares of train, val, test where the raw data has no split. [default: 0.8,0.1,0.1]", show_default=False
-    ),
-]
-Seed = Annotated[int | None, typer.Option(help="Seed of that split. [default: 0]", show_default=False)]
-Protocol = Annotated[
-    str | None, typer.Option(help="Published split to use, where there are several.", show_default=False)
-]
-Workers = Annotated[int | None, typer.Option(min=1, help="Worker processes. [default: one a core]", show_default=False)]
-Device = Annotated[str, typer.Option(help="auto (every GPU, else the CPU), cpu, cuda, cuda:N.")]
-TimeLimit = Annotated[float, typer.Option(help="Seconds one video may take.")]
-MaxMemory = Annotated[
-    float | None, typer.Option(help="Gigabytes one worker may hold. [default: its share]", show_default=False)
-]
-MaxRejectRate = Annotated[
-    float, typer.Option(min=0, max=1, help="Share of samples that may fail to decode before the run counts as failed.")
-]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Throw away what is there and start afresh.")]
 
 
 @app.command("list")
@@ -62,34 +37,35 @@ def list_datasets() -> None:
 
 @app.command()
 def samples(
-    dataset: Dataset,
-    raw: Raw = None,
-    out: Out = Path("data"),
-    name: Name = None,
-    split: Split = None,
-    seed: Seed = None,
-    split_protocol: Protocol = None,
-    overwrite: Overwrite = False,
+    dataset: options.Dataset,
+    raw: options.Raw = None,
+    out: options.Out = Path("data"),
+    name: options.Name = None,
+    split: options.Split = None,
+    seed: options.Seed = None,
+    split_protocol: options.Protocol = None,
+    overwrite: options.Overwrite = False,
 ) -> None:
-    """List the samples of a dataset in samples.jsonl, without decoding anything."""
+    """List the samples in samples.jsonl, without decoding."""
     from preprocess.pipeline.index import index_samples, only_run, settle_source
 
-    recipe, layout = _open(dataset, out, name)
+    recipe, layout = options.open_dataset(dataset, out, name)
+    shares = options.parse_shares(split)
+    source = settle_source(recipe, layout, raw, shares, seed, split_protocol, afresh=overwrite)
     with only_run(layout, afresh=overwrite):
-        source = settle_source(recipe, layout, raw, _shares(split), seed, split_protocol)
         found = index_samples(recipe, source, layout)
     print(f"{len(found):,} samples in {layout.samples}")
 
 
 @app.command()
 def encode(
-    dataset: Dataset,
-    raw: Raw = None,
-    out: Out = Path("data"),
-    name: Name = None,
-    split: Split = None,
-    seed: Seed = None,
-    split_protocol: Protocol = None,
+    dataset: options.Dataset,
+    raw: options.Raw = None,
+    out: options.Out = Path("data"),
+    name: options.Name = None,
+    split: options.Split = None,
+    seed: options.Seed = None,
+    split_protocol: options.Protocol = None,
     model: Annotated[
         str | None,
         typer.Option(
@@ -97,96 +73,81 @@ def encode(
         ),
     ] = None,
     revision: Annotated[str | None, typer.Option(help="Revision of the model on the Hub.", show_default=False)] = None,
-    fps: Annotated[float | None, typer.Option(help="Frames a second. [default: 1]", show_default=False)] = None,
-    sampling: Annotated[
-        str | None,
-        typer.Option(
-            help="Instead of --fps: every_nth=N, num_frames=N (uniform) or segment=N (middles).", show_default=False
-        ),
-    ] = None,
+    fps: options.Fps = None,
+    sampling: options.FrameSampling = None,
     precision: Annotated[str, typer.Option(help="auto, fp32 (exact), bf16 or fp16.")] = "auto",
     dtype: Annotated[
         str | None, typer.Option(help="float16 or float32 on disk. [default: float16]", show_default=False)
     ] = None,
-    device: Device = "auto",
-    workers: Workers = None,
+    device: options.Device = "auto",
+    workers: options.Workers = None,
     batch_size: Annotated[
         int | None, typer.Option(min=1, help="Frames a forward pass. [default: 32, GPU 256]", show_default=False)
     ] = None,
-    time_limit: TimeLimit = 600,
-    max_memory: MaxMemory = None,
-    max_reject_rate: MaxRejectRate = 0.05,
-    overwrite: Overwrite = False,
+    time_limit: options.TimeLimit = 600,
+    max_memory: options.MaxMemory = None,
+    max_reject_rate: options.MaxRejectRate = 0.05,
+    overwrite: options.Overwrite = False,
 ) -> None:
-    """Decode and encode every sample into a triple: .npy (frames x dim), .txt, .json.
+    """Decode and encode every sample: .npy (frames x dim), .txt, .json.
 
     Options left out continue with what the output was made with.
     """
-    from preprocess.pipeline.encode import EncodeOptions
-    from preprocess.pipeline.index import only_run, settle_source
+    from preprocess.pipeline.encode import RunOptions
+    from preprocess.pipeline.index import settle_source
+    from preprocess.pipeline.settings import EncodeOptions, settle_encoding
 
-    recipe, layout = _open(dataset, out, name)
-    options = EncodeOptions(
-        model=model,
-        revision=revision,
-        sampling=_sampling(fps, sampling),
-        precision=precision,
-        dtype=dtype,
-        device=device,
-        workers=workers,
-        batch_size=batch_size,
-        time_limit_s=time_limit,
-        memory_limit=_bytes(max_memory),
-    )
-    with only_run(layout, afresh=overwrite):
-        source = settle_source(recipe, layout, raw, _shares(split), seed, split_protocol)
-        _encode(recipe, source, layout, options, max_reject_rate)
+    recipe, layout = options.open_dataset(dataset, out, name)
+    shares = options.parse_shares(split)
+    source = settle_source(recipe, layout, raw, shares, seed, split_protocol, afresh=overwrite)
+    wanted = EncodeOptions(model, revision, options.parse_sampling(fps, sampling), precision, dtype)
+    encoding = settle_encoding(recipe.SPEC, layout, wanted, afresh=overwrite)
+    run = RunOptions(device, workers, batch_size, time_limit, options.gigabytes(max_memory))
+    _encode(recipe, source, layout, encoding, run, max_reject_rate, afresh=overwrite)
 
 
 @app.command()
 def retry(
-    dataset: Dataset,
-    out: Out = Path("data"),
-    name: Name = None,
-    device: Device = "auto",
-    workers: Workers = None,
-    time_limit: TimeLimit = 600,
-    max_memory: MaxMemory = None,
-    max_reject_rate: MaxRejectRate = 0.05,
+    dataset: options.Dataset,
+    out: options.Out = Path("data"),
+    name: options.Name = None,
+    device: options.Device = "auto",
+    workers: options.Workers = None,
+    time_limit: options.TimeLimit = 600,
+    max_memory: options.MaxMemory = None,
+    max_reject_rate: options.MaxRejectRate = 0.05,
 ) -> None:
-    """Try the rejected samples again, with everything else as it was."""
-    from preprocess.pipeline.encode import EncodeOptions
-    from preprocess.pipeline.index import only_run, settle_source
+    """Try the rejected samples again, all else as it was."""
+    from preprocess.pipeline.encode import RunOptions
+    from preprocess.pipeline.index import settle_source
+    from preprocess.pipeline.settings import EncodeOptions, settle_encoding
 
-    recipe, layout = _open(dataset, out, name)
-    options = EncodeOptions(
-        device=device, workers=workers, time_limit_s=time_limit, memory_limit=_bytes(max_memory), retry=True
-    )
-    with only_run(layout):
-        _encode(recipe, settle_source(recipe, layout, None), layout, options, max_reject_rate)
+    recipe, layout = options.open_dataset(dataset, out, name)
+    source = settle_source(recipe, layout, None)
+    encoding = settle_encoding(recipe.SPEC, layout, EncodeOptions())
+    run = RunOptions(device, workers, None, time_limit, options.gigabytes(max_memory), retry=True)
+    _encode(recipe, source, layout, encoding, run, max_reject_rate)
 
 
 @app.command()
 def shards(
-    dataset: Dataset,
-    out: Out = Path("data"),
-    name: Name = None,
+    dataset: options.Dataset,
+    out: options.Out = Path("data"),
+    name: options.Name = None,
     caption_mode: Annotated[
         str | None, typer.Option(help="first, concat, join or each. [default: the dataset's]", show_default=False)
     ] = None,
     per_shard: Annotated[int, typer.Option(min=1, help="Triples in one tar.")] = 10_000,
     shuffle: Annotated[bool, typer.Option(help="Mix the samples of a split, so that classes are mixed.")] = True,
     shuffle_seed: Annotated[int, typer.Option(help="Seed of that order.")] = 42,
-    workers: Annotated[
-        int | None, typer.Option(min=1, help="Shards written at once. [default: one a core]", show_default=False)
-    ] = None,
+    workers: options.Workers = None,
 ) -> None:
-    """Pack the triples into tars of 10,000, with splits.csv, sizes.json and manifest.json."""
+    """Pack the triples into tars, with splits.csv and manifest.json."""
     from preprocess.pipeline.encode import usable_cores
     from preprocess.pipeline.index import only_run
     from preprocess.pipeline.pack import pack_dataset
 
-    recipe, layout = _open(dataset, out, name)
+    recipe, layout = options.open_dataset(dataset, out, name)
     with only_run(layout):
         packed = pack_dataset(
             layout,
@@ -197,32 +158,30 @@ def shards(
             shuffle=shuffle,
             workers=workers or usable_cores(),
         )
-    samples = sum(split["samples"] for split in packed.manifest["splits"].values())
-    print(
-        f"{samples:,} samples in {packed.written + packed.kept:,} shards in {layout.dataset} ({packed.written:,} new)"
-    )
+    count = sum(split["samples"] for split in packed.manifest["splits"].values())
+    tars = packed.written + packed.kept
+    print(f"{count:,} samples in {tars:,} shards in {layout.dataset} ({packed.written:,} new)")
 
 
 @app.command()
-def where(dataset: Dataset, out: Out = Path("data"), name: Name = None) -> None:
+def where(dataset: options.Dataset, out: options.Out = Path("data"), name: options.Name = None) -> None:
     """Print the folder of the built dataset, for scripts."""
-    print(_open(dataset, out, name)[1].dataset)
+    print(options.open_dataset(dataset, out, name)[1].dataset)
 
 
 @app.command()
-def report(dataset: Dataset, out: Out = Path("data"), name: Name = None) -> None:
-    """Print what a build made: counts, rejects, bytes, seconds, and the Python that loads it."""
+def report(dataset: options.Dataset, out: options.Out = Path("data"), name: options.Name = None) -> None:
+    """Print what a build made, and the Python that loads it."""
     from preprocess.pipeline.report import build_table
 
-    _, layout = _open(dataset, out, name)
-    print(build_table(layout))
+    print(build_table(options.open_dataset(dataset, out, name)[1]))
 
 
 @app.command()
 def new(
     dataset: Annotated[str, typer.Argument(help="Name of the new dataset, such as ucf101.", show_default=False)],
 ) -> None:
-    """Start a new dataset: a recipe to edit, prose for its card, a fixture for its tests."""
+    """Start a dataset: a recipe, prose for its card, a fixture."""
     from preprocess.recipes._scaffold import scaffold
 
     root = Path(__file__).resolve().parent.parent
@@ -231,56 +190,32 @@ def new(
     print(f"Edit the recipe, then: make test ARGS='-k {dataset}' and make build DATASET={dataset} RAW=…")
 
 
-def _open(dataset: str, out: Path, name: str | None) -> tuple[Recipe, Layout]:
-    from preprocess.recipes import load
-
-    recipe = load(dataset)
-    return recipe, Layout(out, name or recipe.SPEC.hub_name)
-
-
-def _encode(recipe: Recipe, source: Source, layout: Layout, options: EncodeOptions, max_reject_rate: float) -> None:
+def _encode(
+    recipe: Recipe,
+    source: Source,
+    layout: Layout,
+    encoding: Encoding,
+    run: RunOptions,
+    max_reject_rate: float,
+    afresh: bool = False,
+) -> None:
     from preprocess.pipeline.encode import encode_dataset
-    from preprocess.pipeline.index import index_samples
+    from preprocess.pipeline.index import index_samples, only_run
 
-    found = index_samples(recipe, source, layout)
-    report = encode_dataset(recipe.SPEC, str(source.folder), found, layout, options)
+    with only_run(layout, afresh):
+        found = index_samples(recipe, source, layout)
+        done = encode_dataset(found, str(source.folder), layout, encoding, run, recipe.SPEC.caption_mode)
     print(
-        f"{report.written:,} triples written, {report.kept:,} kept, {sum(report.rejects.values()):,} rejected, "
-        f"{report.frames:,} frames in {report.seconds:.1f} s"
+        f"{done.written:,} triples written, {done.kept:,} kept, {sum(done.rejects.values()):,} rejected, "
+        f"{done.frames:,} frames in {done.seconds:.1f} s"
     )
-    failed = sum(n for reason, n in report.rejects.items() if reason not in ("missing", "download_failed"))
+    failed = sum(n for reason, n in done.rejects.items() if reason not in ("missing", "download_failed"))
     if failed > max_reject_rate * len(found):
         console.fail(
             f"{failed} of {len(found)} samples could not be decoded, more than --max-reject-rate {max_reject_rate:g}. "
             f"{layout.rejects} has the reasons: mend the files and run `retry`, or allow a higher rate.",
             exit_code=1,
         )
-
-
-def _bytes(gigabytes: float | None) -> int | None:
-    return None if gigabytes is None else int(gigabytes * 1e9)
-
-
-def _shares(split: str | None) -> tuple[float, float, float] | None:
-    from preprocess.samples import RecipeOptions
-
-    if split is None:
-        return None
-    try:
-        train, val, test = (float(share) for share in split.split(","))
-        return RecipeOptions(split=(train, val, test)).split
-    except ValueError as error:
-        raise UserError(f"--split {split!r} is not three shares that sum to 1", "Write --split 0.8,0.1,0.1.") from error
-
-
-def _sampling(fps: float | None, text: str | None) -> Sampling | None:
-    from preprocess.media.sampling import Sampling
-
-    if fps is not None and text is not None:
-        raise UserError("--fps and --sampling were both given", "Give one of them.")
-    if fps is not None:
-        return Sampling.parse(f"fps={fps}")
-    return None if text is None else Sampling.parse(text)
 
 
 def _in_turn(*steps: Callable[..., None]) -> Callable[..., None]:
@@ -297,9 +232,8 @@ def _in_turn(*steps: Callable[..., None]) -> Callable[..., None]:
     return run
 
 
-app.command("build", help="Raw data to shards: encode, then shards, with the options of both.")(
-    _in_turn(encode, shards)
-)
+app.command("build", help="Raw data to shards: encode, then shards.")(_in_turn(encode, shards))
+app.add_typer(exports)
 
 if __name__ == "__main__":
     console.run(app, "python -m preprocess")

@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 import typer
 from tqdm import tqdm
 
-from preprocess.errors import UserError
+from preprocess.errors import RawDataError, UserError
 
 EPILOG = "Errors are one line with cause and remedy, exit code 2; --debug shows the traceback."
 
@@ -36,6 +36,8 @@ def run(app: typer.Typer, prog_name: str) -> None:
     except UserError as error:
         if debug:
             raise
+        if isinstance(error, RawDataError) and error.layout:
+            print(error.layout.rstrip() + "\n", file=sys.stderr)
         fail(str(error))
     except OSError as error:
         if debug or error.errno not in (errno.ENOSPC, errno.EDQUOT):

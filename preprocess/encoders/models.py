@@ -7,6 +7,7 @@ is used as it is. All three are then loaded by the same `from_pretrained(folder)
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ TINY_CLIP = "tiny-clip"
 TINY_CLIP_FOLDER = Path(__file__).resolve().parent.parent / "demo" / "tiny_clip"
 
 _CONFIG_PATTERNS = ("*.json", "*.txt")
+_TIMEOUT_S = 15
 _BICUBIC = 3  # PIL.Image.Resampling.BICUBIC, as preprocessor configs spell it
 
 
@@ -156,20 +158,21 @@ def _cached(model: str, revision: str | None) -> Path | None:
 
 def _download(model: str, revision: str | None) -> Path:
     from huggingface_hub import HfApi, snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineModeIsEnabled, RepositoryNotFoundError
+    from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError, RevisionNotFoundError
 
     try:
-        files = HfApi().list_repo_files(model, revision=revision)
-        weights = "model*.safetensors" if any(f.endswith(".safetensors") for f in files) else "pytorch_model*.bin"
+        siblings = HfApi().model_info(model, revision=revision, timeout=_TIMEOUT_S).siblings or []
+        safe = any(file.rfilename.endswith(".safetensors") for file in siblings)
+        weights = "model*.safetensors" if safe else "pytorch_model*.bin"
         return Path(snapshot_download(model, revision=revision, allow_patterns=[*_CONFIG_PATTERNS, weights]))
-    except (RepositoryNotFoundError, HFValidationError) as error:
+    except (RepositoryNotFoundError, RevisionNotFoundError, HFValidationError) as error:
         raise UserError(
-            f"no model {model!r} on the Hub",
+            f"no model {model!r} on the Hub" + (f" with revision {revision!r}" if revision else ""),
             f"Check the name and revision, log in if it is private (hf auth login), or use MODEL={TINY_CLIP}.",
         ) from error
-    except (OfflineModeIsEnabled, HfHubHTTPError, OSError) as error:
-        if isinstance(error, OSError) and error.errno is not None and not isinstance(error, ConnectionError):
-            raise  # a local fault, such as a full disk
+    except Exception as error:  # every layer of the network has errors of its own, and they change with the client
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
+            raise
         raise UserError(
             f"model {model!r} is not on this disk and the Hub could not be reached ({type(error).__name__})",
             f"Connect once to download it, name a folder that holds it, or use MODEL={TINY_CLIP}.",

@@ -5,18 +5,19 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import fcntl
+import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from preprocess.errors import RawDataError, SettingsError, UnknownNameError, UserError
+from preprocess.errors import SettingsError, UnknownNameError, UserError
 from preprocess.formats.atomic import write_if_changed
 from preprocess.formats.layout import Layout, json_bytes, read_json
 from preprocess.formats.triples import remove_triple
 from preprocess.pipeline.plan import changed, in_order
 from preprocess.pipeline.work import read_samples
-from preprocess.recipes import Recipe
+from preprocess.recipes import Recipe, load, raw_data_error
 from preprocess.samples import JSON, RecipeOptions, Sample, canonical_json, is_url
 
 _LOCK = ".lock"
@@ -54,8 +55,15 @@ def settle_source(
     split: tuple[float, float, float] | None = None,
     seed: int | None = None,
     split_protocol: str | None = None,
+    *,
+    afresh: bool = False,
 ) -> Source:
     """Where the samples come from; what is None is as it was in the last run into this output, else the default.
+
+    It only reads, so that a mistake leaves nothing behind.
+
+    Args:
+        afresh: The output that is there will be thrown away, so it forbids nothing.
 
     Raises:
         RawDataError: There is no raw data.
@@ -71,14 +79,14 @@ def settle_source(
     elif hasattr(recipe, "prepare"):
         path = (layout.work / "raw").resolve()
     else:
-        raise RawDataError(f"dataset {spec.name!r} needs raw data", "Say where it is: RAW=… (--raw …).")
+        raise raw_data_error(spec, f"dataset {spec.name!r} needs raw data")
     options = RecipeOptions(
         split=split or tuple(before.get("split", RecipeOptions().split)),
         seed=before.get("seed", RecipeOptions().seed) if seed is None else seed,
         split_protocol=split_protocol or before.get("split_protocol"),
     )
     source = Source(spec.name, path, options)
-    for field in ("dataset", "raw") if before else ():
+    for field in ("dataset", "raw") if before and not afresh else ():
         if (here := source.to_json()[field]) != before[field]:
             raise SettingsError(
                 f"{layout.work} was made with {field} {before[field]!r}, not {here!r}",
@@ -99,7 +107,7 @@ def index_samples(recipe: Recipe, source: Source, layout: Layout) -> list[Sample
     if hasattr(recipe, "prepare"):
         recipe.prepare(source.raw)
     if not source.raw.exists():
-        raise RawDataError(f"there is no raw data at {str(source.raw)!r}", "Check RAW.")
+        raise raw_data_error(recipe.SPEC, f"there is no raw data at {str(source.raw)!r}")
     samples = in_order(list(recipe.samples(source.raw, source.options)))
     write_if_changed(layout.source, json_bytes({**read_json(layout.source), **source.to_json()}))
     before = read_samples(layout.samples) if layout.samples.is_file() else []
@@ -107,6 +115,26 @@ def index_samples(recipe: Recipe, source: Source, layout: Layout) -> list[Sample
         remove_triple(layout.processed, stale.split, stale.key)
     write_if_changed(layout.samples, b"".join(canonical_json(s.to_json()).encode() + b"\n" for s in samples))
     return samples
+
+
+def list_samples(
+    dataset: str,
+    raw: str,
+    split: tuple[float, float, float] | None = None,
+    seed: int | None = None,
+    split_protocol: str | None = None,
+) -> tuple[list[Sample], Path]:
+    """The samples of a dataset, and the folder that their media paths are relative to, without writing anything.
+
+    Raises:
+        RawDataError: There is no raw data, or it is not laid out as the recipe expects.
+    """
+    recipe = load(dataset)
+    # No output folder is involved, so nothing is remembered from an earlier run.
+    source = settle_source(recipe, Layout(Path(os.devnull), recipe.SPEC.hub_name), raw, split, seed, split_protocol)
+    if not source.raw.exists():
+        raise raw_data_error(recipe.SPEC, f"there is no raw data at {str(source.raw)!r}")
+    return in_order(list(recipe.samples(source.raw, source.options))), source.folder
 
 
 def local_media_exists(raw: str, sample: Sample) -> bool:
@@ -117,6 +145,8 @@ def local_media_exists(raw: str, sample: Sample) -> bool:
 @contextlib.contextmanager
 def only_run(layout: Layout, afresh: bool = False) -> Iterator[None]:
     """Keeps a second run out of the same output folder; with `afresh`, empties the work folder first.
+
+    A run that ends before it wrote anything leaves no folder behind.
 
     Raises:
         UserError: Another run is at work.
@@ -134,4 +164,11 @@ def only_run(layout: Layout, afresh: bool = False) -> Iterator[None]:
                 shutil.rmtree(path)
             elif path.name != _LOCK:
                 path.unlink()
-        yield
+        try:
+            yield
+        finally:
+            if [path.name for path in layout.work.iterdir()] == [_LOCK]:
+                (layout.work / _LOCK).unlink()
+                for folder in (layout.work, layout.work.parent, layout.out):
+                    with contextlib.suppress(OSError):  # not empty
+                        folder.rmdir()

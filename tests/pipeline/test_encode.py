@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import os
@@ -25,10 +26,11 @@ from preprocess.formats.layout import Layout, read_json
 from preprocess.formats.triples import read_triple
 from preprocess.media.sampling import Sampling
 from preprocess.pipeline import engine, plan
-from preprocess.pipeline.encode import EncodeOptions, encode_dataset
+from preprocess.pipeline.encode import RunOptions, encode_dataset
 from preprocess.pipeline.executors import LocalExecutor, Watch
 from preprocess.pipeline.feed import SendChunk, encode_sent
 from preprocess.pipeline.index import index_samples, only_run, settle_source
+from preprocess.pipeline.settings import EncodeOptions, settle_encoding
 from preprocess.pipeline.work import read_samples
 from preprocess.recipes import load
 from preprocess.samples import EncodeReport, Reject
@@ -51,11 +53,12 @@ def raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run(raw: Path | None, out: Path, model: Path | None, recipe: str = "folder", **options: Any) -> EncodeReport:
     """What `python -m preprocess encode` does, in this process."""
     module, layout = load(recipe), Layout(out, "CLIP-Test")
+    chosen = {field.name: options.pop(field.name) for field in dataclasses.fields(RunOptions) if field.name in options}
+    source = settle_source(module, layout, raw and str(raw))
+    encoding = settle_encoding(module.SPEC, layout, EncodeOptions(model=model and str(model), **options))
     with only_run(layout):
-        source = settle_source(module, layout, raw and str(raw))
         samples = index_samples(module, source, layout)
-        options = {"model": model and str(model), "workers": 2, **options}
-        return encode_dataset(module.SPEC, str(source.folder), samples, layout, EncodeOptions(**options))
+        return encode_dataset(samples, str(source.folder), layout, encoding, RunOptions(**{"workers": 2, **chosen}))
 
 
 def content(out: Path) -> dict[str, str]:

@@ -66,8 +66,7 @@ def frames_figure(total: SplitStatistics) -> Figure:
     """Histogram of frames per sample; one bar per number where there are few different ones."""
     values = total.frames_per_sample
     with _axes(2.4) as (canvas, axes):
-        _histogram(axes, values)
-        axes.set_xlabel("frames per sample")
+        _histogram(axes, values, "frames per sample")
         axes.set_ylabel("samples")
         png = _png(canvas)
     low, high = words.number(int(values.min())), words.number(int(values.max()))
@@ -103,8 +102,7 @@ def classes_figure(total: SplitStatistics) -> Figure:
 def captions_figure(total: SplitStatistics) -> Figure:
     """Histogram of words per caption."""
     with _axes(2.4) as (canvas, axes):
-        _histogram(axes, total.words)
-        axes.set_xlabel("words per caption")
+        _histogram(axes, total.words, "words per caption")
         axes.set_ylabel("captions")
         png = _png(canvas)
     median = words.number(float(np.median(total.words)))
@@ -194,16 +192,19 @@ def shorten(text: str, width: int) -> str:
     return line if len(line) <= width else line[: width - 1] + "…"
 
 
-def _histogram(axes: Axes, values: NDArray[np.int64]) -> None:
-    found, counts = np.unique(values, return_counts=True)
-    if found[-1] - found[0] < BARS_SHOWN:
-        axes.bar(found, counts, color=COLOURS[0], width=0.8)
-        if len(found) <= 12:
-            axes.set_xticks(found)
-    else:
-        # The last 1 % is one bar of its own at the edge: a single long film would hide all others.
-        edge = float(np.quantile(values, 0.99))
-        axes.hist(np.minimum(values, edge), bins=BARS_SHOWN, color=COLOURS[0], rwidth=0.9)
+def _histogram(axes: Axes, values: NDArray[np.int64], what: str) -> None:
+    """Bars of whole numbers of equal width; the last one holds the rest where a few values are far above all others."""
+    from matplotlib.ticker import MaxNLocator
+
+    low, high = int(values.min()), int(values.max())
+    edge = int(np.quantile(values, 0.99)) if high - low >= BARS_SHOWN else high
+    width = 1 + (edge - low) // BARS_SHOWN
+    bars = np.bincount((np.minimum(values, edge) - low) // width)
+    starts = low + width * np.arange(len(bars))
+    axes.bar(starts + (width - 1) / 2, bars, color=COLOURS[0], width=0.85 * width)
+    axes.set_xlim(low - width, max(starts[-1] + 2 * width - 1, low + 7))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set_xlabel(f"{what} (the last bar: {starts[-1]:,} and more)" if edge < high else what)
 
 
 @contextmanager

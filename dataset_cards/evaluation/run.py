@@ -218,7 +218,8 @@ def _strip(data: Data, weights: Matrix, scale: float) -> JSON:
     split = data.judged(labelled=True)[-1]
     labelled = (row for row in data.rows(split) if len(row[1]) and row[3].get("label") is not None)
     _, vectors, _, meta = max(labelled, key=lambda row: min(len(row[1]), STRIP_FRAMES))
-    chosen, shares = video_strip(vectors[:STRIP_FRAMES].astype(np.float32), weights, scale)
+    own = data.labels.index(str(meta["label"]))
+    chosen, shares = video_strip(vectors[:STRIP_FRAMES].astype(np.float32), weights, scale, own)
     return {
         "key": meta["key"],
         "split": split,

@@ -18,7 +18,7 @@ WHERE := "$$DATASET" --out "$$OUT" $${NAME:+--name "$$NAME"}
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup build verify evaluate card push retry new list test test-slow lint types bench clients clean
+.PHONY: help setup need-dataset build verify evaluate card page push retry new list test test-slow lint types bench clients clean
 
 help: ## show this list
 	@echo 'Usage: make TARGET [DATASET=name] [RAW=folder] [MODEL=name] [FPS=1] [OUT=data] [NAME=CLIP-Mine] [ARGS="…"]'
@@ -46,6 +46,7 @@ need-dataset:
 
 build: need-dataset setup ## raw data to a dataset ready for the Hub: encode, pack, card, verify (DATASET=, RAW=)
 	@$(PY) -m preprocess build $(WHERE) $${RAW:+--raw "$$RAW"} $${MODEL:+--model "$$MODEL"} $${FPS:+--fps "$$FPS"} $(ARGS)
+	@$(PY) -m dataset_cards evaluate $(WHERE)
 	@$(PY) -m dataset_cards card $(WHERE) $${ORG:+--org "$$ORG"}
 	@$(PY) -m builders verify "$$($(PY) -m preprocess where $(WHERE))"
 	@$(PY) -m preprocess report $(WHERE)
@@ -56,6 +57,12 @@ retry: need-dataset setup ## try the rejected samples again, then pack and verif
 
 list: setup ## list the datasets
 	@$(PY) -m preprocess list
+
+evaluate: need-dataset setup ## measure the embeddings: zero-shot, linear probe, retrieval, leakage
+	@$(PY) -m dataset_cards evaluate $(WHERE) $(ARGS)
+
+page: need-dataset setup ## the dataset card as an HTML page, to look at
+	@$(PY) -m dataset_cards page $(WHERE) $(ARGS)
 
 card: need-dataset setup ## write the dataset card again
 	@$(PY) -m dataset_cards card $(WHERE) $${ORG:+--org "$$ORG"} $(ARGS)

@@ -263,7 +263,8 @@ def _watched(found: Iterator[Row], tick: Callable[[], object]) -> Iterator[Row]:
 
 def _labelled(videos: Videos) -> tuple[Matrix, list[str]]:
     kept = [i for i, label in enumerate(videos.labels) if label is not None]
-    return videos.mean[kept], [str(videos.labels[i]) for i in kept]
+    labels = [str(videos.labels[i]) for i in kept]
+    return (videos.mean if len(kept) == len(videos) else videos.mean[kept]), labels
 
 
 def _rounded(value: Any) -> Any:

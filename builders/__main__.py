@@ -22,7 +22,8 @@ Workers = Annotated[int, typer.Option(help="Processes that read tars.", min=1)]
 
 
 @app.command()
-def verify(folder: Folder, workers: Workers = CPUS, per_shard:     """Checks every tar, table and number; exit code 1 when anything is wrong."""
+def verify(folder: Folder, workers: Workers = CPUS) -> None:
+    """Checks every tar, table and number; exit code 1 when anything is wrong."""
     from builders.hub import local_folder
     from builders.verify import verify as verify_folder
 

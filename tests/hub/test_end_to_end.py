@@ -86,7 +86,7 @@ class Client:
 
 
 def push_command(dataset: Path) -> list[str]:
-    return ["-m", "builders", "push", str(dataset), "--org", "org", "--per-shard", "5"]
+    return ["-m", "builders", "push", str(dataset), "--org", "org"]
 
 
 @pytest.fixture

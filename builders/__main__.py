@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from preprocess.console import new_app, run, table
-from preprocess.formats.shards import PER_SHARD
 
 if TYPE_CHECKING:
     from builders.verify import Verification
@@ -20,16 +19,15 @@ CPUS = os.cpu_count() or 1
 
 Folder = Annotated[str, typer.Argument(help="Folder of a packed dataset, or hf://datasets/<org>/<name>[@<revision>].")]
 Workers = Annotated[int, typer.Option(help="Processes that read tars.", min=1)]
-PerShard = Annotated[int, typer.Option(help="Samples in a full tar.", min=1)]
 
 
 @app.command()
-def verify(folder: Folder, workers: Workers = CPUS, per_shard: PerShard = PER_SHARD) -> None:
+def verify(folder: Folder, workers: Workers = CPUS) -> None:
     """Checks every tar, table and number; exit code 1 when anything is wrong."""
     from builders.hub import local_folder
     from builders.verify import verify as verify_folder
 
-    result = verify_folder(local_folder(folder), workers=workers, per_shard=per_shard)
+    result = verify_folder(local_folder(folder), workers=workers)
     _report(result)
     if result.findings:
         raise typer.Exit(1)
@@ -43,13 +41,12 @@ def push(
     tag: Annotated[str | None, typer.Option(help="Name of this version; v1, v2, … where none is given.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Verify, list the files, send nothing.")] = False,
     workers: Workers = CPUS,
-    per_shard: PerShard = PER_SHARD,
 ) -> None:
     """Verifies, then uploads to <org>/<folder's name>, tags the version and prints the page's address."""
     from builders import push as pushing
     from builders.verify import verify as verify_folder
 
-    result = verify_folder(folder, workers=workers, per_shard=per_shard)
+    result = verify_folder(folder, workers=workers)
     _report(result)
     if result.findings:
         print("Nothing was sent.")

@@ -124,7 +124,7 @@ def card_data(
     from huggingface_hub import DatasetCardData
 
     data = DatasetCardData(
-        language=list(spec.languages),
+        language=list(spec.languages) or None,
         license=spec.license,
         size_categories=size_category(sum(s.samples for s in shards)),
         task_categories=list(spec.task_categories),
@@ -229,9 +229,7 @@ def check_front_matter(data: DatasetCardData) -> list[str]:
         for value in _as_list(data.get(field))
         if value not in known
     ]
-    problems += [
-        f"{field} is missing" for field in ("license", "language", "configs", "dataset_info") if not data.get(field)
-    ]
+    problems += [f"{field} is missing" for field in ("license", "configs", "dataset_info") if not data.get(field)]
     readers: tuple[tuple[str, Any], ...] = (("configs", MetadataConfigs), ("dataset_info", DatasetInfosDict))
     for field, reader in readers:
         try:

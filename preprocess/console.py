@@ -5,12 +5,12 @@ from __future__ import annotations
 import errno
 import sys
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 import typer
 from tqdm import tqdm
 
-from preprocess.errors import UserError
+from preprocess.errors import RawDataError, UserError
 
 EPILOG = "Errors are one line with cause and remedy, exit code 2; --debug shows the traceback."
 
@@ -36,6 +36,8 @@ def run(app: typer.Typer, prog_name: str) -> None:
     except UserError as error:
         if debug:
             raise
+        if isinstance(error, RawDataError) and error.layout:
+            print(error.layout.rstrip() + "\n", file=sys.stderr)
         fail(str(error))
     except OSError as error:
         if debug or error.errno not in (errno.ENOSPC, errno.EDQUOT):
@@ -49,10 +51,10 @@ def run(app: typer.Typer, prog_name: str) -> None:
         sys.exit(130)
 
 
-def fail(message: str) -> None:
-    """Prints one line to stderr and exits with code 2."""
+def fail(message: str, exit_code: int = 2) -> NoReturn:
+    """Prints one line to stderr and exits; code 2 is for a person's mistakes."""
     print("error: " + " ".join(message.split()), file=sys.stderr)
-    sys.exit(2)
+    sys.exit(exit_code)
 
 
 def progress(total: int | None, unit: str, description: str) -> tqdm[Any]:

@@ -55,7 +55,15 @@ class UnknownNameError(UserError):
 
 
 class RawDataError(UserError):
-    """Raw data is not there, or is not laid out as the recipe expects."""
+    """Raw data is not there, or is not laid out as the recipe expects.
+
+    Attributes:
+        layout: Several lines for a person, printed below the error: the tree expected and where each file comes from.
+    """
+
+    def __init__(self, cause: str, remedy: str, layout: str = "") -> None:
+        self.layout = layout
+        super().__init__(cause, remedy)
 
 
 class AnnotationError(UserError):

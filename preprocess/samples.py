@@ -35,6 +35,7 @@ SPLITS: tuple[Split, ...] = get_args(Split)
 CAPTION_MODES: tuple[CaptionMode, ...] = get_args(CaptionMode)
 
 KEY_PATTERN = re.compile(r"[A-Za-z0-9_-]{1,200}")
+HUB_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}")
 _UNSAFE = re.compile(r"[^A-Za-z0-9_-]+")
 _URL = re.compile(r"[a-z][a-z0-9+.-]*://.+", re.IGNORECASE | re.DOTALL)
 
@@ -120,7 +121,7 @@ class DatasetSpec:
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[a-z][a-z0-9_]*", self.name):
             raise ValueError(f"dataset name must be a module name, got {self.name!r}")
-        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}", self.hub_name):
+        if not HUB_NAME.fullmatch(self.hub_name):
             raise ValueError(f"hub_name must be a repository name, got {self.hub_name!r}")
         if self.caption_mode not in CAPTION_MODES:
             raise ValueError(f"caption_mode must be one of {CAPTION_MODES}, got {self.caption_mode!r}")

@@ -28,3 +28,29 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip("the folder of real data beside the checkout (../shared/data) is not there")
     return folder
+
+
+@pytest.fixture(scope="session")
+def small_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a real CLIP model of random weights (two layers, 32 x 32 pixels, 16 dimensions)."""
+    import torch
+    from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel
+
+    folder = tmp_path_factory.mktemp("models") / "small-clip"
+    torch.manual_seed(0)
+    tower = {
+        "hidden_size": 64,
+        "intermediate_size": 128,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "projection_dim": 16,
+    }
+    config = CLIPConfig(
+        vision_config={**tower, "image_size": 32, "patch_size": 8},
+        text_config={**tower, "vocab_size": 100, "max_position_embeddings": 16, "bos_token_id": 1, "eos_token_id": 2},
+        projection_dim=16,
+    )
+    CLIPModel(config).eval().save_pretrained(folder)
+    size = {"size": {"shortest_edge": 32}, "crop_size": {"height": 32, "width": 32}}
+    CLIPImageProcessor(**size).save_pretrained(folder)
+    return folder

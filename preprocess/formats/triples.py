@@ -171,7 +171,7 @@ def npy_bytes(vectors: Vectors) -> bytes:
     if vectors.ndim != 2 or vectors.dtype.kind != "f" or vectors.dtype.itemsize not in (2, 4):
         raise ValueError(f"vectors must be float16 or float32 (T, D), got {vectors.dtype} {vectors.shape = }")
     descr = f"<f{vectors.dtype.itemsize}"
-    return _npy_header(descr, vectors.shape) + vectors.astype(descr, order="C", copy=False).tobytes()
+    return _npy_header(descr, vectors.shape) + vectors.astype(descr, copy=False).tobytes()
 
 
 def npy_array(data: bytes | memoryview, name: object = ".npy") -> NDArray[Any]:
@@ -277,6 +277,12 @@ def parse_json(data: bytes | memoryview, name: object) -> JSON:
     if not isinstance(value, dict):
         raise DamagedFileError(name, "", f"should be a JSON object, is {type(value).__name__}", _REMEDY)
     return value
+
+
+def remove_triple(folder: Path, split: Split, key: str) -> None:
+    """Removes a triple that is stale, the `.json` first: from then on it does not exist."""
+    for suffix in ("json", "txt", "npy"):
+        (folder / split / f"{key}.{suffix}").unlink(missing_ok=True)
 
 
 def done_keys(folder: Path, split: Split) -> set[str]:

@@ -1,1 +1,1 @@
-"""From samples to shards: what is to be done, who does it, and a record of everything that could not be done."""
+"""From samples to triples to shards: plan, run a chunk, keep the ledger, pack."""

@@ -18,7 +18,6 @@ import json
 import multiprocessing
 import os
 import signal
-import threading
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -29,9 +28,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from preprocess.console import progress
-from preprocess.errors import DamagedFileError, SettingsError, UserError
+from preprocess.errors import DamagedFileError, SettingsError, UnknownNameError, UserError
 from preprocess.formats import manifest as manifests
 from preprocess.formats.atomic import remove_temporary, write_atomic, write_if_changed
+from preprocess.formats.layout import Layout, note_report
 from preprocess.formats.manifest import FORMAT_VERSION, MANIFEST_FILE, Manifest
 from preprocess.formats.shards import PER_SHARD, SEED, SHARD_NAME, Parts, Shard, plan_shards, write_shard
 from preprocess.formats.splits import SIZES_FILE, SPLITS_FILE, sizes_json, splits_csv
@@ -44,8 +44,10 @@ from preprocess.formats.triples import (
     parse_json,
     triple_meta,
 )
-from preprocess.pipeline.work import REJECTS_FILE, SAMPLES_FILE, read_encoding, read_samples, sort_out
+from preprocess.pipeline.executors import die_with_parent
+from preprocess.pipeline.work import read_encoding, read_samples, sort_out
 from preprocess.samples import (
+    CAPTION_MODES,
     SPLITS,
     CaptionMode,
     DatasetSpec,
@@ -56,6 +58,7 @@ from preprocess.samples import (
     canonical_json,
 )
 
+REJECTS_FILE = "rejects.jsonl"
 _ENCODE_AGAIN = "Delete it and run encode again."
 
 
@@ -98,26 +101,24 @@ class Job(NamedTuple):
 
 
 def pack_dataset(
-    work: Path,
-    out: Path,
-    *,
+    layout: Layout,
     spec: DatasetSpec,
-    caption_mode: CaptionMode | None = None,
+    *,
+    caption_mode: str | None = None,
     per_shard: int = PER_SHARD,
     seed: int = SEED,
     shuffle: bool = True,
     workers: int = 1,
 ) -> PackReport:
-    """Packs what encoding left in `work` into `out`, ready to push.
+    """Packs what encoding left in the work folder into the folder of the dataset, ready to push.
 
     Captions, label and the recipe's metadata are taken from `samples.jsonl`, what was measured from the triples; so
     another caption mode needs no encoding. The bytes depend neither on `workers` nor on interruptions.
 
     Args:
-        work: Folder with `samples.jsonl`, `processed/`, and `rejects.jsonl` if there are any.
-        out: Folder of the dataset; other files in it are left alone.
-        spec: Gives the dataset's name, and the caption mode where none is named.
-        caption_mode: How several captions become one text.
+        layout: Where everything lies; other files in the dataset's folder are left alone.
+        spec: Gives the caption mode where none is named.
+        caption_mode: How several captions become one text: `first`, `concat`, `join` or `each`.
         per_shard: Samples per tar.
         seed: Seed of the order inside a split.
         shuffle: Whether to mix a split, or to keep it in the order of its keys.
@@ -127,14 +128,14 @@ def pack_dataset(
         UserError: Samples are neither encoded nor rejected, none is encoded, or a file is damaged.
     """
     started = time.perf_counter()
-    encoding = read_encoding(work / "processed" / "encoding.json")
-    samples = read_samples(work / SAMPLES_FILE)
-    packed, rejects = sort_out(samples, work)
+    encoding = read_encoding(layout.encoding)
+    samples = read_samples(layout.samples)
+    packed, rejects = sort_out(samples, layout)
     settings = Settings(
-        processed=work / "processed",
-        states=work / "shards",
-        out=out,
-        caption_mode=caption_mode or spec.caption_mode,
+        processed=layout.processed,
+        states=layout.work / "shards",
+        out=layout.dataset,
+        caption_mode=_known(caption_mode or spec.caption_mode),
         meta_keys=own_meta_keys(samples),
         dim=encoding["encoder"]["dim"],
         dtype=encoding["encoder"]["dtype"],
@@ -152,17 +153,27 @@ def pack_dataset(
         reports[report.file] = report
 
     manifest = manifests.build(
-        dataset=spec.hub_name,
+        dataset=layout.hub_name,
         encoding=encoding,
         caption_mode=settings.caption_mode,
-        order={"shuffle": shuffle, "seed": seed},
+        order={"shuffle": shuffle, "seed": seed, "per_shard": per_shard},
         meta_keys=manifests.meta_types(samples, settings.caption_mode),
         inputs=Counter(sample.split for sample in samples),
         rejects=rejects,
         shards=[reports[job.shard.file] for job in jobs],
     )
-    _write_lists(out, manifest, rejects)
-    return PackReport(manifest, len(todo), kept, time.perf_counter() - started)
+    _write_lists(settings.out, manifest, rejects)
+    result = PackReport(manifest, len(todo), kept, round(time.perf_counter() - started, 3))
+    if todo:
+        note_report(layout, "shards", {"written": result.written, "kept": result.kept, "seconds": result.seconds})
+    return result
+
+
+def _known(mode: str) -> CaptionMode:
+    for known in CAPTION_MODES:
+        if mode == known:
+            return known
+    raise UnknownNameError("caption mode", mode, CAPTION_MODES)
 
 
 # --- what is to be done -----------------------------------------------------------------------------------------------
@@ -278,14 +289,7 @@ def _reports(settings: Settings, jobs: Sequence[Job], workers: int) -> Iterator[
 def _start_worker() -> None:
     """Ctrl-C is the parent's to handle; a parent that is killed takes its workers along."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
+    die_with_parent()
 
 
 def pack_shard(settings: Settings, job: Job) -> ShardReport:
@@ -307,15 +311,16 @@ def triple_parts(settings: Settings, item: Item) -> Parts:
         SettingsError: It was made with another model, or of another part of the video than the sample now says.
     """
     sample = item.sample
-    npy_file, json_file = (settings.processed / sample.split / f"{sample.key}.{suffix}" for suffix in ("npy", "json"))
-    npy = npy_file.read_bytes()
+    stem = f"{settings.processed}/{sample.split}/{sample.key}"
+    npy_file, json_file = f"{stem}.npy", f"{stem}.json"
+    npy = _read(npy_file)
     vectors = npy_array(npy, npy_file)
     if vectors.shape[1:] != (settings.dim,) or vectors.dtype != settings.dtype or not vectors.flags.c_contiguous:
         raise SettingsError(
             f"{npy_file} is {vectors.dtype} {vectors.shape}, encoding.json says {settings.dtype} (T, {settings.dim})",
             _ENCODE_AGAIN,
         )
-    old = parse_json(json_file.read_bytes(), json_file)
+    old = parse_json(_read(json_file), json_file)
     try:
         meta = triple_meta(sample, len(vectors), old["timestamps"], old["duration"], old["truncated"])
     except (KeyError, TypeError, ValueError) as error:
@@ -333,6 +338,11 @@ def triple_parts(settings: Settings, item: Item) -> Parts:
         keys = (*META_KEYS, CAPTION_INDEX, *settings.meta_keys)
     whole = canonical_json({key: meta.get(key) for key in keys})
     return Parts(npy, text.encode(), whole.encode(), len(vectors))
+
+
+def _read(path: str) -> bytes:
+    with open(path, "rb") as file:  # noqa: PTH123 - twice per sample, and pathlib is slower
+        return file.read()
 
 
 def _write_lists(out: Path, manifest: Manifest, rejects: Sequence[Reject]) -> None:

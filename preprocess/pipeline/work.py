@@ -1,25 +1,27 @@
-"""What lies in the work folder of a dataset, read and compared: the samples, the rejects, the triples.
+"""What encoding left in the work folder, read and compared before packing: settings, samples, triples, rejects.
 
-data/work/CLIP-MSRVTT/
-├── samples.jsonl            one sample a line
-├── rejects.jsonl            one reject a line, e.g. {"key": "video7010", "split": "train", "stage": "decode",
-│                            "reason": "unreadable", "message": "moov atom not found"}
-└── processed/               the triples, and encoding.json
+    data/work/CLIP-MSRVTT/
+    ├── samples.jsonl     one sample a line
+    ├── rejects.jsonl     the ledger: one reject a line
+    └── processed/        the triples, and encoding.json
+
+Every sample is a triple or a reject; where one is neither, encoding has not finished.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Sequence
 from pathlib import Path
 
 from preprocess.errors import AnnotationError, DamagedFileError, UserError
+from preprocess.formats.layout import Layout
 from preprocess.formats.manifest import ENCODING_KEYS
 from preprocess.formats.triples import done_keys, parse_json
+from preprocess.pipeline.ledger import Ledger
 from preprocess.samples import JSON, SPLITS, Reject, Sample
 
-SAMPLES_FILE = "samples.jsonl"
-REJECTS_FILE = "rejects.jsonl"
 _REMEDY = "Run encode again with --overwrite."
 
 
@@ -67,35 +69,17 @@ def read_samples(path: Path) -> list[Sample]:
     return samples
 
 
-def read_rejects(path: Path) -> list[Reject]:
-    """Reads `rejects.jsonl`; no such file means no rejects. A last line that a killed process cut off is passed over.
-
-    Raises:
-        AnnotationError: Any other line is no reject.
-    """
-    if not path.exists():
-        return []
-    lines = path.read_bytes().split(b"\n")
-    rejects = []
-    for number, line in enumerate(lines[:-1], 1):  # behind the last line break is nothing, or half a line
-        try:
-            rejects.append(Reject(**json.loads(line)))
-        except (ValueError, TypeError) as error:
-            raise AnnotationError(path, f"line {number}", str(error), "a reject") from None
-    return rejects
-
-
-def sort_out(samples: Sequence[Sample], work: Path) -> tuple[list[Sample], list[Reject]]:
+def sort_out(samples: Sequence[Sample], layout: Layout) -> tuple[list[Sample], list[Reject]]:
     """Parts the samples into those that have a triple and the rejects of the others, sorted by key.
 
     Raises:
         UserError: Some have neither, or none has a triple.
     """
-    done = {split: done_keys(work / "processed", split) for split in SPLITS}
-    rejected = {(reject.split, reject.key): reject for reject in read_rejects(work / REJECTS_FILE)}
+    done = {split: done_keys(layout.processed, split) for split in SPLITS}
+    ledger = Ledger(layout.rejects)
     packed = [sample for sample in samples if sample.key in done[sample.split]]
-    others = [(sample.split, sample.key) for sample in samples if sample.key not in done[sample.split]]
-    neither = sorted(key for split, key in others if (split, key) not in rejected)
+    others = [sample for sample in samples if sample.key not in done[sample.split]]
+    neither = sorted(sample.key for sample in others if sample.key not in ledger)
     if neither:
         raise UserError(
             f"{len(neither):,} of {len(samples):,} samples are neither encoded nor rejected, first {neither[0]!r}",
@@ -104,6 +88,8 @@ def sort_out(samples: Sequence[Sample], work: Path) -> tuple[list[Sample], list[
     if not packed:
         raise UserError(
             f"none of {len(samples):,} samples is encoded, there is nothing to pack",
-            f"{work / REJECTS_FILE} says why." if samples else "Look at the raw data: it gives no samples.",
+            f"{layout.rejects} says why." if samples else "Look at the raw data: it gives no samples.",
         )
-    return packed, sorted((rejected[other] for other in others), key=lambda reject: reject.key)
+    # A sample may have moved to another split since it was rejected.
+    rejects = [dataclasses.replace(ledger[sample.key], split=sample.split) for sample in others]
+    return packed, sorted(rejects, key=lambda reject: reject.key)

@@ -34,6 +34,15 @@ def test_a_file_is_not_there_before_it_is_whole(tmp_path: Path) -> None:
     assert path.read_bytes() == b"new"
 
 
+def test_who_reads_the_old_file_goes_on_reading_it(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    write_atomic(path, b"old")
+    with path.open("rb") as reader:
+        write_atomic(path, b"new")
+        assert reader.read() == b"old"
+    assert path.read_bytes() == b"new"
+
+
 def test_the_longest_key_fits_in_a_file_name_and_others_may_read_it(tmp_path: Path) -> None:
     path = tmp_path / ("k" * 200 + ".json")
     write_atomic(path, b"x")

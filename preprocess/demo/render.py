@@ -1,0 +1,215 @@
+"""Draws scenes as frames and writes frames as videos: numpy and PyAV, no fonts, no files but the one asked for.
+
+    >>> frames = render_frames(Scene("red", "circle", "left"), n_frames=24, seed=7)
+    >>> frames.shape, frames.dtype
+    ((24, 96, 128, 3), dtype('uint8'))
+    >>> write_video(Path("red_circle.mp4"), frames, fps=12)
+
+The same seed gives the same frames, and on one machine the same bytes of video.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from preprocess.demo.scenes import SIZE, Colour, Motion, Scene, Shape
+
+Image = NDArray[np.uint8]
+Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+
+PALETTE: dict[Colour, tuple[int, int, int]] = {
+    "red": (216, 32, 36),
+    "orange": (242, 134, 24),
+    "yellow": (238, 222, 40),
+    "green": (40, 168, 60),
+    "cyan": (48, 206, 214),
+    "blue": (40, 72, 214),
+    "purple": (134, 48, 186),
+    "pink": (246, 128, 190),
+}
+"""RGB of each colour before it is varied: brightness by up to 12 %, each channel by up to 8."""
+
+DIRECTIONS: dict[Motion, tuple[int, int]] = {"left": (0, -1), "right": (0, 1), "up": (-1, 0), "down": (1, 0)}
+"""Rows and columns, as images count them: the row grows downwards."""
+
+EXTENT = 1.13
+"""Radii from a shape's centre to its farthest point, over all shapes: a corner of the triangle."""
+
+SUBPIXELS = 4
+"""Samples per pixel along each axis: an edge has 17 levels."""
+
+
+def _star(x: Floats, y: Floats) -> Bools:
+    # A pentagram is bounded by five lines: its core is within all of them, each tip within all but one.
+    angles = math.pi / 2 + 2 * math.pi / 5 * np.arange(5)
+    within = [x * math.cos(a) + y * math.sin(a) <= math.cos(2 * math.pi / 5) for a in angles]
+    return np.sum(within, axis=0) >= 4
+
+
+def _heart(x: Floats, y: Floats) -> Bools:
+    x, y = 1.2 * x, 1.2 * y + 0.1
+    bulge = x * x + y * y - 1  # (x² + y² - 1)³ <= x²y³, by products: powers take ten times as long
+    return bulge * bulge * bulge <= x * x * y * y * y
+
+
+INSIDE: dict[Shape, Callable[[Floats, Floats], Bools]] = {
+    "circle": lambda x, y: np.hypot(x, y) <= 0.92,
+    "square": lambda x, y: np.maximum(abs(x), abs(y)) <= 0.78,
+    "triangle": lambda x, y: (y >= -0.62) & (math.sqrt(3) * abs(x) + y <= 1),
+    "diamond": lambda x, y: 1.5 * abs(x) + abs(y) <= 1,
+    "star": _star,
+    "cross": lambda x, y: (np.minimum(abs(x), abs(y)) <= 0.3) & (np.maximum(abs(x), abs(y)) <= 0.9),
+    "ring": lambda x, y: abs(np.hypot(x, y) - 0.72) <= 0.22,
+    "heart": _heart,
+}
+"""Whether a point is part of the shape, in radii from its centre: x to the right, y upwards."""
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What a seed settles about a scene.
+
+    Attributes:
+        radius: Of the shape, in pixels.
+        start: Row and column of its centre in the first frame, in pixels.
+        end: The same in the last frame.
+        tilt: Rotation of the shape, in radians.
+        colour: RGB, 0…255.
+        brightness: Of the grey background in the middle of the image, 0…255.
+        slope: How much the brightness changes from edge to edge, downwards and to the right.
+    """
+
+    radius: float
+    start: tuple[float, float]
+    end: tuple[float, float]
+    tilt: float
+    colour: tuple[float, float, float]
+    brightness: float
+    slope: tuple[float, float]
+
+
+def draw_look(scene: Scene, size: tuple[int, int], rng: np.random.Generator) -> Look:
+    """Chooses size, path, tint and background; the shape stays within the central square, which a crop keeps."""
+    side = min(size)
+    radius = rng.uniform(0.16, 0.26) * side
+    # How far the centre may be from the image's: along the path at least half of it is used, each way.
+    reach = side / 2 - EXTENT * radius
+    along = np.array(DIRECTIONS[scene.motion])
+    across = 1 - abs(along)
+    aside = across * rng.uniform(-reach, reach)
+    centre = np.array(size) / 2
+    start = centre + aside - along * rng.uniform(0.5, 1) * reach
+    end = centre + aside + along * rng.uniform(0.5, 1) * reach
+    colour = np.array(PALETTE[scene.colour]) * rng.uniform(0.88, 1.12) + rng.uniform(-8, 8, 3)
+    red, green, blue = np.clip(colour, 0, 255).tolist()
+    return Look(
+        radius=radius,
+        start=(float(start[0]), float(start[1])),
+        end=(float(end[0]), float(end[1])),
+        tilt=rng.uniform(-math.pi / 18, math.pi / 18),
+        colour=(red, green, blue),
+        brightness=rng.uniform(25, 230),
+        slope=(rng.uniform(-30, 30), rng.uniform(-30, 30)),
+    )
+
+
+def render_frames(
+    scene: Scene, n_frames: int, size: tuple[int, int] = SIZE, seed: int | Sequence[int] = 0
+) -> NDArray[np.uint8]:
+    """Draws a scene; the shape crosses the image once, at constant speed.
+
+    Args:
+        scene: What to draw.
+        n_frames: How many frames, at least 1; one frame shows the path's beginning.
+        size: Height and width in pixels.
+        seed: Settles size, path, tint and background (`Look`).
+
+    Returns:
+        uint8 `(n_frames, H, W, 3)`, RGB.
+    """
+    if n_frames < 1:
+        raise ValueError(f"n_frames must be at least 1, got {n_frames}")
+    look = draw_look(scene, size, np.random.default_rng(seed))
+    background = _background(look, size)
+    path = np.linspace(look.start, look.end, n_frames)
+    return np.stack([_paint(background, scene.shape, look, centre) for centre in path])
+
+
+def _background(look: Look, size: tuple[int, int]) -> Floats:
+    """Grey that changes smoothly from edge to edge: float64 `(H, W, 1)`, 0…255."""
+    rows, columns = (np.linspace(-0.5, 0.5, n) for n in size)
+    grey = look.brightness + look.slope[0] * rows[:, None] + look.slope[1] * columns[None, :]
+    return np.clip(grey, 0, 255)[:, :, None]
+
+
+def _paint(background: Floats, shape: Shape, look: Look, centre: Floats) -> Image:
+    """One frame: the shape, antialiased, over the background. Only the box around the shape is sampled."""
+    height, width = background.shape[:2]
+    half = EXTENT * look.radius + 1
+    top, left = (max(0, math.floor(c - half)) for c in centre)
+    bottom, right = (min(n, math.ceil(c + half)) for n, c in zip((height, width), centre, strict=True))
+
+    rows, columns = (
+        (np.arange(SUBPIXELS * (stop - start)) + 0.5) / SUBPIXELS + start
+        for start, stop in ((top, bottom), (left, right))
+    )
+    up = (centre[0] - rows[:, None]) / look.radius
+    across = (columns[None, :] - centre[1]) / look.radius
+    cos, sin = math.cos(look.tilt), math.sin(look.tilt)
+    inside = INSIDE[shape](across * cos + up * sin, up * cos - across * sin)
+    coverage = inside.reshape(bottom - top, SUBPIXELS, right - left, SUBPIXELS).mean(axis=(1, 3))[:, :, None]
+
+    frame = np.repeat(background, 3, axis=2)
+    box = frame[top:bottom, left:right]
+    box += coverage * (np.array(look.colour) - box)
+    return np.rint(frame).astype(np.uint8)
+
+
+def write_video(path: Path, frames: Iterable[Image], fps: int | Fraction, **options: str) -> None:
+    """Writes frames as h264 in the container that the suffix names; the file appears whole, by rename.
+
+    Args:
+        path: The file; its folder is made where it is missing.
+        frames: uint8 `(H, W, 3)` each, RGB, all of one even height and width; a generator does, so that a long video
+            is never in memory at once.
+        fps: Frames per second.
+        options: Passed to x264 as they are, over the defaults: `crf="20"`, `g="12"` (a keyframe every 12 frames),
+            `bf="0"`, `preset="fast"`.
+
+    Raises:
+        ValueError: There are no frames, or they are not as described.
+    """
+    import av
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # One thread: x264 cuts a frame differently for every number of them. The suffix stays, as it names the container.
+    settings = {"crf": "20", "preset": "fast", "threads": "1", **options}
+    partial = path.with_name(f".{path.stem}.part{path.suffix}")
+    try:
+        with av.open(partial, "w") as container:
+            stream = container.add_stream("libx264", rate=Fraction(fps), options=settings)
+            stream.pix_fmt = "yuv420p"
+            shape: tuple[int, ...] | None = None
+            for frame in frames:
+                if shape is None:
+                    shape = frame.shape
+                    stream.height, stream.width = shape[:2]
+                if frame.dtype != np.uint8 or frame.shape != shape or shape[0] % 2 or shape[1] % 2 or shape[2:] != (3,):
+                    raise ValueError(
+                        f"frames must be uint8 (H, W, 3) of one even size, got {frame.dtype} {frame.shape} after {shape}"
+                    )
+                container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+            if shape is None:
+                raise ValueError(f"no frames to write to {path.name}")
+            container.mux(stream.encode())
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)

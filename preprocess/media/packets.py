@@ -1,0 +1,246 @@
+"""What a video file says of its frames before any is decoded: one row per packet, in decode order.
+
+The first packets of a clip with B-frames, 25 frames per second, time base 1/12800 s:
+
+    pts      0  2048  1024   512  1536  4096 …     display time of the frame in the packet
+    keys     1     0     0     0     0     0 …     decoding may start here
+
+Reading this costs about a millisecond for a clip of ten seconds, and tells the few packets that have to be decoded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+from av.bitstream import BitStreamFilterContext
+from av.container import InputContainer
+from av.packet import Packet
+from av.video.stream import VideoStream
+from numpy.typing import NDArray
+
+from preprocess.errors import MediaError
+from preprocess.media.container import open_video
+
+HELD_BYTES = 32 << 20
+"""Packets of a file up to this size stay in memory between indexing and decoding; larger files are read twice."""
+
+_VOP_START = b"\x00\x00\x01\xb6"
+
+
+@dataclass(frozen=True, slots=True)
+class PacketIndex:
+    """The packets of one video stream that hold a frame, in decode order.
+
+    Attributes:
+        pts: int64 `(P,)`: display time of the frame in each packet, in `time_base` units. Where `ordered` is False, the
+            display times of the frames in the order in which they come out.
+        keys: bool `(P,)`: packets at which decoding may start.
+        shown: bool `(P,)`: False for frames that an edit list cuts away: needed to decode others, never shown.
+        time_base: Seconds per unit of `pts`.
+        last_duration: How long the last frame is shown, in `time_base` units.
+        ordered: False where packets do not tell when their frame is shown (H.264 with B-frames in AVI).
+        truncated: The file ends before what its header promises, or a packet is cut.
+        held: The packets themselves, or None where they are too large to keep.
+    """
+
+    pts: NDArray[np.int64]
+    keys: NDArray[np.bool_]
+    shown: NDArray[np.bool_]
+    time_base: Fraction
+    last_duration: int
+    ordered: bool
+    truncated: bool
+    held: tuple[Packet[VideoStream], ...] | None
+
+    def display_pts(self) -> NDArray[np.int64]:
+        """int64 `(N,)`: the distinct display times of the frames that are shown, sorted."""
+        return np.unique(self.pts[self.shown])
+
+    @property
+    def clean_start(self) -> bool:
+        """True where the first packet is a keyframe and every other frame is shown after it.
+
+        Otherwise (a recording that was cut out of a broadcast) only the decoder knows which frames come out.
+        """
+        return bool(self.keys[0]) and bool(np.all(self.pts >= self.pts[0]))
+
+
+def packets_again(path: Path, index: PacketIndex) -> Iterator[Packet[VideoStream]]:
+    """The packets of an index once more, in its order: those held, or read again from the file."""
+    if index.held is not None:
+        yield from index.held
+        return
+    # An error of the demuxer ends the stream, as it did when the index was read.
+    with open_video(path) as (container, stream), suppress(av.FFmpegError, OSError):
+        yield from _packets(container, stream)
+
+
+def _packets(container: InputContainer, stream: VideoStream) -> Iterator[Packet[VideoStream]]:
+    """The packets with a frame in them, one frame each.
+
+    Those without data are left out: AVI has them where a frame is repeated, and to a decoder they mean the end. DivX
+    and Xvid pack a B-picture behind a P-picture, and leave an empty picture where it belongs: it is put there.
+    """
+    decoder = stream.codec_context
+    demuxed = (packet for packet in container.demux(stream) if packet.size)
+    if decoder.name != "mpeg4" or decoder.reorder_depth == 0:
+        yield from demuxed
+        return
+    unpack = BitStreamFilterContext("mpeg4_unpack_bframes", stream)
+    for packet in demuxed:
+        yield from unpack.filter(packet)
+
+
+def read_index(container: InputContainer, stream: VideoStream, path: Path) -> PacketIndex:
+    """Reads all packets of the stream once and keeps what says which frame is where.
+
+    Raises:
+        MediaError: `truncated` or `unreadable` when there is not one packet.
+    """
+    avi = container.format.name == "avi"
+    reorders = stream.codec_context.reorder_depth > 0
+    # AVI has no display times. For MPEG-4 (Xvid, DivX) the picture types give them; what FFmpeg guesses for H.264 is
+    # in decode order, so it stands only where decode order is display order.
+    by_type = avi and reorders and stream.codec_context.name == "mpeg4"
+    rows: list[tuple[int | None, int | None, int, bool, bool]] = []
+    late: list[bool] = []
+    held: list[Packet[VideoStream]] | None = []
+    size, cut = 0, False
+    try:
+        for packet in _packets(container, stream):
+            rows.append((packet.pts, packet.dts, packet.duration or 0, packet.is_keyframe, packet.is_discard))
+            cut |= packet.is_corrupt
+            if by_type:
+                late.append(not _is_b_picture(packet))
+            size += packet.size
+            if held is not None and size <= HELD_BYTES:
+                held.append(packet)
+            else:
+                held = None
+    except (av.FFmpegError, OSError):
+        cut = True
+    cut = cut or _is_cut(path, container, stream, len(rows))
+    if not rows:
+        if cut:
+            raise MediaError("truncated", f"{path.name} ends before its first frame")
+        raise MediaError("unreadable", f"{path.name} has a video stream without any data")
+
+    pts, dts, durations, keys, discarded = zip(*rows, strict=True)
+    if by_type and None not in dts:
+        ordered, times = True, _display_times(np.array(dts, np.int64), np.array(late), max(durations[-1], 1))
+    elif None not in pts and not (avi and reorders):
+        ordered, times = True, np.array(pts, np.int64)
+    else:
+        ordered, times = not reorders and None not in dts, _times_by_count(dts, stream)
+    shown = ~np.array(discarded)
+    return PacketIndex(
+        pts=times,
+        keys=np.array(keys),
+        shown=shown,
+        time_base=stream.time_base or Fraction(1, 1000),
+        last_duration=_last_duration(times, np.array(durations, np.int64), shown, stream),
+        ordered=ordered,
+        truncated=cut,
+        held=tuple(held) if held is not None else None,
+    )
+
+
+def mark(index: PacketIndex, targets: NDArray[np.int64]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Which packets have to be decoded for some frames, and which of them hold these frames.
+
+    A span runs from a keyframe through the wanted packet. The keyframe is the last one before it that is not shown
+    after it: pictures that follow a keyframe in the file but are shown before it (open GOPs) refer to the GOP before.
+
+    Args:
+        index: The packets.
+        targets: int64: display times in `time_base` units, each one of `index.pts`.
+
+    Returns:
+        bool `(P,)` packets to decode, bool `(P,)` those that hold a wanted frame.
+    """
+    is_target = np.isin(index.pts, targets) & index.shown
+    needed = np.zeros(len(index.pts), np.bool_)
+    starts = np.flatnonzero(index.keys)
+    for position in np.flatnonzero(is_target):
+        which = int(np.searchsorted(starts, position, side="right")) - 1
+        while which > 0 and index.pts[starts[which]] > index.pts[position]:
+            which -= 1
+        needed[starts[which] if which >= 0 else 0 : position + 1] = True
+    return needed, is_target
+
+
+def _is_b_picture(packet: Packet[VideoStream]) -> bool:
+    """True for an MPEG-4 B-picture, by its `vop_coding_type`. Source: ISO/IEC 14496-2, 6.2.5."""
+    data = bytes(packet)
+    at = data.find(_VOP_START)
+    return 0 <= at < len(data) - 4 and data[at + 4] >> 6 == 2
+
+
+def _display_times(dts: NDArray[np.int64], late: NDArray[np.bool_], step: int) -> NDArray[np.int64]:
+    """Display times from decode times: a `late` picture comes on screen when the next such is decoded.
+
+    Args:
+        dts: int64 `(P,)`.
+        late: bool `(P,)`: all but B-pictures.
+        step: How long after the last decode time the last late picture is shown.
+
+    Examples:
+        I P B B P in decode order is shown as I B B P P:
+
+        >>> _display_times(np.array([0, 1, 2, 3, 4]), np.array([True, True, False, False, True]), 1)
+        array([1, 4, 2, 3, 5])
+    """
+    times = dts.copy()
+    times[late] = np.append(dts[late][1:], dts[-1] + step)
+    return times
+
+
+def _times_by_count(dts: Sequence[int | None], stream: VideoStream) -> NDArray[np.int64]:
+    """Times in output order where packets have none: the decode times, sorted, or the mean frame rate."""
+    if None not in dts:
+        return np.sort(np.array(dts, np.int64))
+    rate = stream.average_rate or stream.guessed_rate or Fraction(25)
+    step = 1 / (rate * (stream.time_base or Fraction(1, 1000)))
+    return np.array([round(i * step) for i in range(len(dts))], np.int64)
+
+
+def _last_duration(
+    pts: NDArray[np.int64], durations: NDArray[np.int64], shown: NDArray[np.bool_], stream: VideoStream
+) -> int:
+    """Duration of the frame shown last: its packet's, else the distance to the one before, else one frame's."""
+    if not shown.any():
+        return 0
+    last = int(np.argmax(np.where(shown, pts, np.iinfo(np.int64).min)))
+    if durations[last] > 0:
+        return int(durations[last])
+    display = np.unique(pts[shown])
+    if len(display) > 1:
+        return int(display[-1] - display[-2])
+    return round(1 / (stream.average_rate * stream.time_base)) if stream.average_rate and stream.time_base else 0
+
+
+def _is_cut(path: Path, container: InputContainer, stream: VideoStream, found: int) -> bool:
+    """True where the file ends between two packets, before what its header promises; FFmpeg says nothing then.
+
+    MP4 lists all packets in its header. A Matroska or WebM file gives the length of its Segment.
+    Source: RFC 8794 (EBML), sections 4 and 5.
+    """
+    if container.format.name.startswith("mov"):
+        return len(stream.index_entries) > found
+    if not container.format.name.startswith("matroska"):
+        return False
+    with path.open("rb") as file:
+        head = file.read(4096)
+    at = head.find(b"\x18\x53\x80\x67") + 4
+    if at < 4 or at >= len(head) or head[at] == 0:
+        return False
+    width = 9 - head[at].bit_length()
+    unknown = (1 << 7 * width) - 1
+    size = int.from_bytes(head[at : at + width], "big") & unknown
+    return size != unknown and at + width + size > path.stat().st_size

@@ -1,0 +1,178 @@
+"""The renderer against its own words: what a caption says is measured in the pixels that come back from the file."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from preprocess.demo import scenes
+from preprocess.demo.render import DIRECTIONS, EXTENT, INSIDE, PALETTE, render_frames, write_video
+from preprocess.demo.scenes import COLOURS, FPS, MOTIONS, SHAPES, SIZE, Scene, demo_plan
+from preprocess.recipes import demo
+from preprocess.samples import RecipeOptions
+
+
+def decode(path: Path) -> NDArray[np.uint8]:
+    with av.open(path) as container:
+        return np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])
+
+
+def coloured(frame: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """The shape's pixels: the background is grey, its channels are equal."""
+    return np.ptp(frame.astype(int), axis=2) > 48
+
+
+def centroid(frame: NDArray[np.uint8]) -> NDArray[np.float64]:
+    return np.argwhere(coloured(frame)).mean(axis=0)
+
+
+@pytest.fixture(scope="module")
+def raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("demo")
+    demo.prepare(folder)
+    return folder
+
+
+def test_the_plan_is_balanced_and_its_samples_are_what_it_says() -> None:
+    plan = list(demo_plan())
+    samples = list(demo.samples(Path("nowhere"), RecipeOptions(seed=3)))
+    assert sorted(s.media for s in samples) == sorted(c.media for c in plan)
+    assert len({s.key for s in samples}) == len(samples)
+    assert Counter(s.split for s in samples) == {"train": 64, "val": 16, "test": 16}
+    assert next(s for s in samples if s.key == "red_circle_left_000").to_json() == {
+        "key": "red_circle_left_000",
+        "split": "train",
+        "media": "train/red_circle_left_000.mp4",
+        "captions": ["a red circle moving left"],
+        "label": "red circle",
+        "start_s": None,
+        "end_s": None,
+        "meta": {"colour": "red", "shape": "circle", "motion": "left"},
+    }
+    by_split = {split: [s for s in samples if s.split == split] for split in ("train", "val", "test")}
+    for members in by_split.values():
+        assert len({s.label for s in members}) == len(members)
+        for aspect in ("colour", "shape", "motion"):
+            assert len(set(Counter(s.meta[aspect] for s in members).values())) == 1
+    assert not {s.label for s in by_split["val"]} & {s.label for s in by_split["test"]}
+    assert {s.label for s in by_split["train"]} == set(scenes.labels())
+    assert any(s.captions == ("an orange circle moving right",) for s in samples)
+
+
+def test_prepare_writes_every_clip_and_each_decodes_to_its_length(raw: Path) -> None:
+    plan = list(demo_plan())
+    assert sorted(p.relative_to(raw).as_posix() for p in raw.rglob("*.*")) == sorted(c.media for c in plan)
+    for clip in plan:
+        with av.open(raw / clip.media) as container:
+            stream = container.streams.video[0]
+            assert (stream.codec_context.name, stream.average_rate) == ("h264", FPS)
+            assert (stream.height, stream.width) == SIZE
+            assert sum(1 for _ in container.decode(stream)) == clip.n_frames
+    assert {round(c.n_frames / FPS) for c in plan} >= {3, 4}, "clips of one length would not show padding"
+
+
+def test_the_centroid_moves_as_the_caption_says(raw: Path) -> None:
+    for clip in demo_plan():
+        frames = decode(raw / clip.media)
+        step = centroid(frames[-1]) - centroid(frames[0])
+        along = np.array(DIRECTIONS[clip.scene.motion])
+        assert step @ along > 0.2 * min(SIZE), clip.key
+        assert abs(step @ along[::-1]) < 2, f"{clip.key} also moves sideways"
+
+
+def test_the_colour_measured_is_the_colour_named(raw: Path) -> None:
+    names = list(PALETTE)
+    palette = np.array([PALETTE[name] for name in names])
+    for clip in demo_plan():
+        frame = decode(raw / clip.media)[clip.n_frames // 2]
+        colour = np.median(frame[coloured(frame)], axis=0)
+        assert names[np.argmin(np.linalg.norm(palette - colour, axis=1))] == clip.scene.colour, clip.key
+
+
+def test_shapes_stay_in_the_square_that_a_centre_crop_keeps(raw: Path) -> None:
+    margin = (SIZE[1] - SIZE[0]) // 2
+    for clip in demo_plan():
+        frames = decode(raw / clip.media)[[0, -1]]
+        assert not any(coloured(f)[:, :margin].any() or coloured(f)[:, -margin:].any() for f in frames), clip.key
+
+
+def test_prepare_leaves_a_file_that_is_there_alone_and_draws_a_missing_one_again(raw: Path) -> None:
+    kept, lost = (raw / clip.media for clip in list(demo_plan())[:2])
+    before = {p: (p.stat().st_mtime_ns, hashlib.sha256(p.read_bytes()).hexdigest()) for p in (kept, lost)}
+    lost.unlink()
+    demo.prepare(raw)
+    assert kept.stat().st_mtime_ns == before[kept][0]
+    assert hashlib.sha256(lost.read_bytes()).hexdigest() == before[lost][1], "the same seed gave other bytes"
+
+
+def test_the_seed_settles_the_frames() -> None:
+    scene = Scene("blue", "star", "up")
+    first = render_frames(scene, 6, seed=(1, 2))
+    assert first.shape == (6, *SIZE, 3)
+    assert first.dtype == np.uint8
+    np.testing.assert_array_equal(first, render_frames(scene, 6, seed=(1, 2)))
+    assert not np.array_equal(first, render_frames(scene, 6, seed=(1, 3)))
+    assert render_frames(scene, 1, size=(48, 40), seed=5).shape == (1, 48, 40, 3)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_edges_are_antialiased_and_shapes_keep_within_their_extent(shape: scenes.Shape) -> None:
+    grid = np.linspace(-1.5, 1.5, 601)
+    x, y = np.meshgrid(grid, grid)
+    inside = INSIDE[shape](x, y)
+    assert np.hypot(x, y)[inside].max() <= EXTENT
+    # Training mirrors images. Points on the very edge may round either way.
+    assert np.mean(inside != inside[:, ::-1]) < 1e-4, "a shape must be its own mirror image"
+
+    frame = render_frames(Scene("red", shape, "left"), 1, seed=11)[0].astype(int)
+    # Grey has no colour, red much: what lies between is the edge.
+    saturation = np.ptp(frame, axis=2) / np.ptp(frame, axis=2).max()
+    assert np.sum((saturation > 0.1) & (saturation < 0.9)) > 20
+
+
+def test_shapes_differ() -> None:
+    grid = np.linspace(-1.2, 1.2, 201)
+    masks = [INSIDE[shape](*np.meshgrid(grid, grid)) for shape in SHAPES]
+    for i, a in enumerate(masks):
+        for b in masks[:i]:
+            assert np.sum(a & b) / np.sum(a | b) < 0.9
+
+
+@pytest.mark.parametrize("field", ["colour", "shape", "motion"])
+def test_a_scene_names_the_value_it_does_not_know(field: str) -> None:
+    good = {"colour": COLOURS[0], "shape": SHAPES[0], "motion": MOTIONS[0]}
+    with pytest.raises(ValueError, match=f"{field}.*'beige'"):
+        Scene(**{**good, field: "beige"})
+
+
+def test_write_video_passes_options_on_and_takes_a_generator(tmp_path: Path) -> None:
+    frames = render_frames(Scene("green", "heart", "down"), 12, seed=1)
+    path = tmp_path / "new" / "clip.mkv"
+    write_video(path, (frame for frame in frames), 25, g="3", bf="0", crf="30")
+    with av.open(path) as container:
+        assert container.format.name.startswith("matroska")
+        keys = [frame.key_frame for frame in container.decode(video=0)]
+    assert [i for i, key in enumerate(keys) if key] == [0, 3, 6, 9]
+
+
+@pytest.mark.parametrize(
+    ("frames", "message"),
+    [
+        ([], "no frames"),
+        ([np.zeros((33, 32, 3), np.uint8)], "even"),
+        ([np.zeros((32, 32, 3), np.uint8), np.zeros((64, 32, 3), np.uint8)], "one even size"),
+        ([np.zeros((32, 32, 3), np.float32)], "uint8"),
+    ],
+)
+def test_write_video_refuses_what_it_cannot_write_and_leaves_nothing(
+    tmp_path: Path, frames: list[NDArray[np.uint8]], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        write_video(tmp_path / "clip.mp4", frames, FPS)
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,50 @@
+"""The pure functions that say what there is to do."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from preprocess.errors import UserError
+from preprocess.pipeline import plan
+from preprocess.samples import Sample
+
+
+def sample(key: str, split: Any = "train", **more: Any) -> Sample:
+    return Sample(key=key, split=split, media=f"{key}.mp4", captions=(key,), **more)
+
+
+def test_order_is_by_split_then_key_whatever_the_recipe_yields() -> None:
+    mixed = [sample("b", "test"), sample("z"), sample("a", "val"), sample("c")]
+    assert [s.key for s in plan.in_order(mixed)] == ["c", "z", "a", "b"]
+
+
+def test_no_samples_and_keys_that_occur_twice_are_refused() -> None:
+    with pytest.raises(UserError, match="no samples"):
+        plan.in_order([])
+    with pytest.raises(UserError, match="'a' occurs 2 times"):
+        plan.in_order([sample("a"), sample("b"), sample("a", "val")])
+
+
+def test_changed_finds_what_is_gone_or_different() -> None:
+    before = [sample("a"), sample("b"), sample("c"), sample("d", label="x")]
+    after = [sample("a"), sample("b", "val"), sample("d", label="y"), sample("new")]
+    assert [s.key for s in plan.changed(before, after)] == ["b", "c", "d"]
+
+
+def test_todo_leaves_out_triples_of_the_same_split_and_rejects() -> None:
+    samples = [sample("a"), sample("b"), sample("c"), sample("d", "val")]
+    done: dict[Any, set[str]] = {"train": {"a", "d"}, "val": set(), "test": set()}
+    assert [s.key for s in plan.todo(samples, done, lambda s: s.key == "c")] == ["b", "d"]
+
+
+def test_chunks_hold_every_sample_once_and_shrink() -> None:
+    samples = [sample(f"k{i:02d}") for i in range(10)]
+    chunks = list(plan.chunks(samples, size=4))
+    assert [len(c.samples) for c in chunks] == [4, 4, 2]
+    assert [s for c in chunks for s in c.samples] == samples
+    rest = chunks[0].without({"k00", "k02"})
+    assert rest is not None
+    assert [s.key for s in rest.samples] == ["k01", "k03"]
+    assert chunks[2].without({"k08", "k09"}) is None

@@ -1,0 +1,144 @@
+from __future__ import annotations
+
+import datetime
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from preprocess.errors import AnnotationError
+from preprocess.recipes.table import samples
+from preprocess.samples import RecipeOptions, Sample
+
+
+def read(table: Path, options: RecipeOptions | None = None) -> list[Sample]:
+    return list(samples(table, options or RecipeOptions()))
+
+
+def write(folder: Path, name: str, text: str) -> Path:
+    (folder / name).write_text(text, encoding="utf-8")
+    return folder / name
+
+
+def test_the_same_table_in_every_form(tmp_path: Path) -> None:
+    csv = write(
+        tmp_path, "a.csv", "videoID,videoLoc,caption,split,camera\nv1,a/1.mp4,a cat,train,left\nv2,2.mp4,,val,\n"
+    )
+    tsv = write(
+        tmp_path,
+        "a.tsv",
+        "videoID\tvideoLoc\tcaption\tsplit\tcamera\nv1\ta/1.mp4\ta cat\ttrain\tleft\nv2\t2.mp4\t\tval\t\n",
+    )
+    jsonl = write(
+        tmp_path,
+        "a.jsonl",
+        '{"videoID": "v1", "videoLoc": "a/1.mp4", "caption": "a cat", "split": "train", "camera": "left"}\n'
+        '{"videoID": "v2", "videoLoc": "2.mp4", "split": "validation"}\n',
+    )
+    columns = {
+        "videoID": ["v1", "v2"],
+        "videoLoc": ["a/1.mp4", "2.mp4"],
+        "caption": ["a cat", None],
+        "split": ["train", "val"],
+        "camera": ["left", None],
+    }
+    pq.write_table(pa.table(columns), tmp_path / "a.parquet")
+    expected = [
+        Sample("v1", "train", "a/1.mp4", ("a cat",), meta={"videoID": "v1", "camera": "left"}),
+        Sample("v2", "val", "2.mp4", ("v2",), meta={"videoID": "v2", "camera": None}),
+    ]
+    for table in (csv, tsv, jsonl, tmp_path / "a.parquet"):
+        assert read(table) == expected, table.name
+
+
+def test_where_media_lies(tmp_path: Path) -> None:
+    folder = tmp_path / "lists"
+    folder.mkdir()
+    rows = {
+        "below": "./clips/../clips/a b.mp4",
+        "beside": "../videos/b.mp4",
+        "absolute": f"{tmp_path}/videos/c.mp4",
+        "own": f"{folder}/d.mp4",
+        "http": "https://me:secret@example.org/e.mp4?signature=1",
+        "s3": "s3://bucket/f.mp4",
+    }
+    table = write(folder, "t.csv", "videoID,videoLoc\n" + "".join(f"{name},{loc}\n" for name, loc in rows.items()))
+    found = {sample.key: sample for sample in read(table)}
+    assert {key: sample.media for key, sample in found.items()} == {
+        "below": "clips/a b.mp4",
+        "beside": f"file://{tmp_path}/videos/b.mp4",
+        "absolute": f"file://{tmp_path}/videos/c.mp4",
+        "own": "d.mp4",
+        "http": rows["http"],
+        "s3": rows["s3"],
+    }
+    assert {key: sample.meta.get("source") for key, sample in found.items()} == {
+        "below": None,
+        "beside": "b.mp4",
+        "absolute": "c.mp4",
+        "own": None,
+        "http": "https://example.org/e.mp4",
+        "s3": "s3://bucket/f.mp4",
+    }
+
+
+def test_parts_of_one_video_are_samples_of_one_split(tmp_path: Path) -> None:
+    table = write(
+        tmp_path,
+        "t.csv",
+        "videoID,videoLoc,start_time,end_time\n" + "".join(f"v,v.mp4,{i},{i + 0.5}\n" for i in range(20)),
+    )
+    found = read(table)
+    assert (found[3].key, found[3].start_s, found[3].end_s) == ("v_00003000_00003500", 3.0, 3.5)
+    assert len({sample.key for sample in found}) == 20
+    assert len({sample.split for sample in found}) == 1
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ("v,,,,", r"line 2: videoLoc is None"),
+        (",a.mp4,,,", r"line 2: videoID is None"),
+        ("v,a.mp4,dev,,", r"line 2: split is 'dev'"),
+        ("v,a.mp4,,x,", r"line 2: start_time: 'x' is no time"),
+        ("v,a.mp4,,5,5", r"line 2: end_time 5 is not after start_time 5"),
+        ("v,a.mp4,,,\nw,b.mp4,,,\nv,c.mp4,,,", r"line 4: 'v' was already given in t\.csv, line 2"),
+    ],
+)
+def test_a_row_that_is_wrong_is_refused_with_its_line(tmp_path: Path, row: str, message: str) -> None:
+    table = write(tmp_path, "t.csv", f"videoID,videoLoc,split,start_time,end_time\n{row}\n")
+    with pytest.raises(AnnotationError, match=message):
+        read(table)
+
+
+def test_parquet_values_become_json(tmp_path: Path) -> None:
+    columns = {
+        "videoID": [7],
+        "videoLoc": ["a.mp4"],
+        "captions": [["one", "two"]],
+        "score": [float("nan")],
+        "day": [datetime.date(2024, 2, 29)],
+        "label": ["cat"],
+    }
+    pq.write_table(pa.table(columns), tmp_path / "t.parquet")
+    (sample,) = read(tmp_path / "t.parquet")
+    assert (sample.key, sample.captions, sample.label) == ("7", ("one", "two"), "cat")
+    assert sample.meta == {"videoID": "7", "score": None, "day": "2024-02-29"}
+
+
+def test_parquet_that_is_wrong_is_refused(tmp_path: Path) -> None:
+    table = write(tmp_path, "t.parquet", "no parquet at all")
+    with pytest.raises(AnnotationError, match=r"t\.parquet: it cannot be read"):
+        read(table)
+    pq.write_table(pa.table({"videoID": ["a"]}), table)
+    with pytest.raises(AnnotationError, match="no column videoLoc"):
+        read(table)
+    pq.write_table(pa.table({"videoID": ["a"], "videoLoc": ["a"], "blob": [b"x"]}), table)
+    with pytest.raises(AnnotationError, match="row 1: blob: a value of type bytes"):
+        read(table)
+
+
+def test_a_table_without_rows(tmp_path: Path) -> None:
+    with pytest.raises(AnnotationError, match="no rows"):
+        read(write(tmp_path, "t.csv", "videoID,videoLoc\n"))

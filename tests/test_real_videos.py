@@ -44,7 +44,7 @@ def built(shared_data: Path, root: Path, tmp_path_factory: pytest.TempPathFactor
 
 
 def rows_at_one_fps(path: Path) -> int:
-    """Whole seconds k below the duration, by a full decode: times from the first frame, the last frame's length added."""
+    """How many whole seconds k lie below the duration, by a full decode and the length of the last frame."""
     with av.open(str(path)) as container:
         times = sorted(frame.time for frame in container.decode(video=0))
     length = times[-1] - times[0] + float(np.median(np.diff(times)))

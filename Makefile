@@ -8,8 +8,9 @@ FPS     ?=
 OUT     ?= data
 NAME    ?=
 ORG     ?=
+PUBLIC  ?=
 ARGS    ?=
-export DATASET RAW MODEL FPS OUT NAME ORG
+export DATASET RAW MODEL FPS OUT NAME ORG PUBLIC
 
 VENV := .venv
 PY   := $(VENV)/bin/python
@@ -18,7 +19,7 @@ WHERE := "$$DATASET" --out "$$OUT" $${NAME:+--name "$$NAME"}
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup need-dataset build verify evaluate card page push retry new list test test-slow lint types bench clients clean
+.PHONY: help setup need-dataset build verify evaluate card page push stats retry new list test test-slow lint types bench clients clean
 
 help: ## show this list
 	@echo 'Usage: make TARGET [DATASET=name] [RAW=folder] [MODEL=name] [FPS=1] [OUT=data] [NAME=CLIP-Mine] [ARGS="…"]'
@@ -69,6 +70,13 @@ card: need-dataset setup ## write the dataset card again
 
 verify: need-dataset setup ## check every byte of a built dataset
 	@$(PY) -m builders verify "$$($(PY) -m preprocess where $(WHERE))" $(ARGS)
+
+push: need-dataset setup ## verify, then upload to the Hub (ORG=; PUBLIC=1; ARGS="--dry-run")
+	@test -n "$$ORG" || { echo 'error: whose repository? Say ORG=name.' >&2; exit 2; }
+	@$(PY) -m builders push "$$($(PY) -m preprocess where $(WHERE))" --org "$$ORG" $${PUBLIC:+--public} $(ARGS)
+
+stats: need-dataset setup ## samples, frames, rejects, tars and bytes of a built dataset
+	@$(PY) -m builders stats "$$($(PY) -m preprocess where $(WHERE))"
 
 new: need-dataset setup ## start a new dataset: recipe, prose, fixture (DATASET=)
 	@$(PY) -m preprocess new "$$DATASET"

@@ -506,10 +506,10 @@ def command(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 def test_command_says_what_where_and_how_to_mend(root: Path, make_dataset: Any):
     folder = make_dataset()
-    good = command(root, "verify", str(folder), "--per-shard", "5")
+    good = command(root, "verify", str(folder))
     assert (good.returncode, good.stdout.splitlines()[-1]) == (0, "13 samples, 36 frames in 4 tars: all is well.")
     flipped(folder)
-    bad = command(root, "verify", str(folder), "--per-shard", "5")
+    bad = command(root, "verify", str(folder))
     assert bad.returncode == 1
     assert bad.stdout.startswith("manifest_sha256  manifest.json\n    ds_00000.tar is ")
     assert f"→ {REMEDIES['manifest_sha256']}" in bad.stdout

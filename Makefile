@@ -8,8 +8,9 @@ FPS     ?=
 OUT     ?= data
 NAME    ?=
 ORG     ?=
+PUBLIC  ?=
 ARGS    ?=
-export DATASET RAW MODEL FPS OUT NAME ORG
+export DATASET RAW MODEL FPS OUT NAME ORG PUBLIC
 
 VENV := .venv
 PY   := $(VENV)/bin/python
@@ -18,7 +19,7 @@ WHERE := "$$DATASET" --out "$$OUT" $${NAME:+--name "$$NAME"}
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup build verify evaluate card push retry new list test test-slow lint types bench clients clean
+.PHONY: help setup need-dataset build verify evaluate card page push stats retry new list test test-slow lint types bench clients clean
 
 help: ## show this list
 	@echo 'Usage: make TARGET [DATASET=name] [RAW=folder] [MODEL=name] [FPS=1] [OUT=data] [NAME=CLIP-Mine] [ARGS="…"]'
@@ -46,6 +47,7 @@ need-dataset:
 
 build: need-dataset setup ## raw data to a dataset ready for the Hub: encode, pack, card, verify (DATASET=, RAW=)
 	@$(PY) -m preprocess build $(WHERE) $${RAW:+--raw "$$RAW"} $${MODEL:+--model "$$MODEL"} $${FPS:+--fps "$$FPS"} $(ARGS)
+	@$(PY) -m dataset_cards evaluate $(WHERE)
 	@$(PY) -m dataset_cards card $(WHERE) $${ORG:+--org "$$ORG"}
 	@$(PY) -m builders verify "$$($(PY) -m preprocess where $(WHERE))"
 	@$(PY) -m preprocess report $(WHERE)
@@ -57,11 +59,24 @@ retry: need-dataset setup ## try the rejected samples again, then pack and verif
 list: setup ## list the datasets
 	@$(PY) -m preprocess list
 
+evaluate: need-dataset setup ## measure the embeddings: zero-shot, linear probe, retrieval, leakage
+	@$(PY) -m dataset_cards evaluate $(WHERE) $(ARGS)
+
+page: need-dataset setup ## the dataset card as an HTML page, to look at
+	@$(PY) -m dataset_cards page $(WHERE) $(ARGS)
+
 card: need-dataset setup ## write the dataset card again
 	@$(PY) -m dataset_cards card $(WHERE) $${ORG:+--org "$$ORG"} $(ARGS)
 
 verify: need-dataset setup ## check every byte of a built dataset
 	@$(PY) -m builders verify "$$($(PY) -m preprocess where $(WHERE))" $(ARGS)
+
+push: need-dataset setup ## verify, then upload to the Hub (ORG=; PUBLIC=1; ARGS="--dry-run")
+	@test -n "$$ORG" || { echo 'error: whose repository? Say ORG=name.' >&2; exit 2; }
+	@$(PY) -m builders push "$$($(PY) -m preprocess where $(WHERE))" --org "$$ORG" $${PUBLIC:+--public} $(ARGS)
+
+stats: need-dataset setup ## samples, frames, rejects, tars and bytes of a built dataset
+	@$(PY) -m builders stats "$$($(PY) -m preprocess where $(WHERE))"
 
 new: need-dataset setup ## start a new dataset: recipe, prose, fixture (DATASET=)
 	@$(PY) -m preprocess new "$$DATASET"

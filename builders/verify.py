@@ -55,13 +55,12 @@ class Verification:
     bytes: int
 
 
-def verify(folder: Path, *, workers: int = 1, per_shard: int = PER_SHARD) -> Verification:
+def verify(folder: Path, *, workers: int = 1) -> Verification:
     """Checks everything about a dataset's folder.
 
     Args:
         folder: What would be pushed.
         workers: Processes that read tars.
-        per_shard: Samples that every tar but the last of its split holds.
 
     Raises:
         UserError: There is no such folder.
@@ -81,6 +80,7 @@ def verify(folder: Path, *, workers: int = 1, per_shard: int = PER_SHARD) -> Ver
         found += scan.findings
     found += check_ids(scans)
     if splits is not None:
+        per_shard = PER_SHARD if manifest is None else manifest["order"]["per_shard"]
         found += check_splits(scans, splits, per_shard)
     if sizes is not None:
         found += check_sizes(scans, sizes)

@@ -23,6 +23,7 @@ class Snippets:
     plain: str
     streaming: str
     webdataset: str
+    torch: str
 
 
 def snippets(hub_name: str, repository: str, shards: Sequence[ShardReport], hub_splits: Sequence[str]) -> Snippets:
@@ -36,6 +37,7 @@ def snippets(hub_name: str, repository: str, shards: Sequence[ShardReport], hub_
     """
     where = repository or f"data/{hub_name}"
     base = f"{HUB_URL}/{repository}/resolve/main" if repository else where
+    source = f"hf://datasets/{repository}" if repository else where
     first = [shard.file for shard in shards if shard.split == shards[0].split]
     return Snippets(
         plain=f"""\
@@ -57,6 +59,13 @@ import webdataset as wds
 tars = "{base}/{braces(first)}"
 dataset = wds.WebDataset(tars, shardshuffle=False).decode().to_tuple("npy", "txt", "json")
 embeddings, text, meta = next(iter(dataset))
+""",
+        torch=f"""\
+from builders.torch_reader import EmbeddingReader
+
+reader = EmbeddingReader("{source}", "{hub_splits[0]}", batch_size=64, length=16, shuffle=True)
+batch = next(iter(reader.loader()))
+batch["embeddings"], batch["mask"], batch["text"], batch["meta"]  # the mask is False where a video is shorter
 """,
     )
 

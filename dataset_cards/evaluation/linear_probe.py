@@ -11,6 +11,7 @@ or where there is a GPU, the same objective is minimised by the same L-BFGS, its
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -58,7 +59,10 @@ def fit_sklearn(vectors: Matrix, targets: NDArray[np.int64], seed: int = 0) -> t
     """Weights `(C, D)` and bias `(C,)` by scikit-learn; two classes get two rows of opposite sign."""
     from sklearn.linear_model import LogisticRegression
 
-    model = LogisticRegression(C=C, max_iter=MAX_ITER, tol=TOLERANCE, random_state=seed).fit(vectors, targets)
+    model = LogisticRegression(C=C, max_iter=MAX_ITER, tol=TOLERANCE, random_state=seed)
+    with warnings.catch_warnings():  # few samples per class are what a small dataset has
+        warnings.filterwarnings("ignore", "The number of unique classes is greater than 50%")
+        model.fit(vectors, targets)
     weights, bias = model.coef_, model.intercept_
     if len(weights) == 1:
         weights, bias = np.concatenate([-weights, weights]), np.concatenate([-bias, bias])

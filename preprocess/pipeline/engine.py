@@ -61,7 +61,7 @@ class Written:
 
 @dataclass(frozen=True, slots=True)
 class Embedded:
-    """A clip whose pixels have become vectors: `(T, D)` float32."""
+    """A clip whose pixels have become vectors: `(T, D)` float32; `duration_s` is that of the part embedded."""
 
     sample: Sample
     timestamps_s: NDArray[np.float64]
@@ -88,7 +88,8 @@ class Batcher:
         """Takes one decoded clip; yields the clips that became complete."""
         pixels = clip.frames.pixels
         vectors = np.empty((len(pixels), self._encoder.dim), np.float32)
-        self._waiting.append(Embedded(sample, clip.frames.timestamps_s, clip.duration_s, clip.truncated, vectors))
+        part_s = part_embedded_s(sample, clip.duration_s)
+        self._waiting.append(Embedded(sample, clip.frames.timestamps_s, part_s, clip.truncated, vectors))
         taken = 0
         while taken < len(pixels):
             free = min(len(self._batch) - self._filled, len(pixels) - taken)
@@ -152,6 +153,12 @@ class EncodeChunk:
 def decode(sample: Sample, settings: Settings) -> Clip | Reject:
     """One sample to preprocessed frames, or to the reason why not."""
     return read_sample(sample, settings.raw, settings.sampling, resize_crop(settings.preprocessing))
+
+
+def part_embedded_s(sample: Sample, duration_s: float) -> float:
+    """Seconds of a file of `duration_s` that the sample's window covers."""
+    end_s = duration_s if sample.end_s is None else min(sample.end_s, duration_s)
+    return max(0.0, end_s - (sample.start_s or 0.0))
 
 
 def write_all(embedded: Iterable[Embedded], settings: Settings) -> Iterator[Written | Reject]:

@@ -81,6 +81,8 @@ def settle_source(
         path = (layout.work / "raw").resolve()
     else:
         raise raw_data_error(spec, f"dataset {spec.name!r} needs raw data")
+    if not hasattr(recipe, "prepare") and not path.exists():
+        raise raw_data_error(spec, f"there is no raw data at {str(path)!r}")
     options = RecipeOptions(
         split=split or tuple(before.get("split", RecipeOptions().split)),
         seed=before.get("seed", RecipeOptions().seed) if seed is None else seed,
@@ -107,8 +109,6 @@ def index_samples(recipe: Recipe, source: Source, layout: Layout) -> list[Sample
     """
     if hasattr(recipe, "prepare"):
         recipe.prepare(source.raw)
-    if not source.raw.exists():
-        raise raw_data_error(recipe.SPEC, f"there is no raw data at {str(source.raw)!r}")
     samples = in_order(list(recipe.samples(source.raw, source.options)))
     write_if_changed(layout.source, json_bytes({**read_json(layout.source), **source.to_json()}))
     before = read_samples(layout.samples) if layout.samples.is_file() else []
@@ -133,8 +133,6 @@ def list_samples(
     recipe = load(dataset)
     # No output folder is involved, so nothing is remembered from an earlier run.
     source = settle_source(recipe, Layout(Path(os.devnull), recipe.SPEC.hub_name), raw, split, seed, split_protocol)
-    if not source.raw.exists():
-        raise raw_data_error(recipe.SPEC, f"there is no raw data at {str(source.raw)!r}")
     return in_order(list(recipe.samples(source.raw, source.options))), source.folder
 
 

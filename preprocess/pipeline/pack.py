@@ -156,7 +156,7 @@ def pack_dataset(
         dataset=layout.hub_name,
         encoding=encoding,
         caption_mode=settings.caption_mode,
-        order={"shuffle": shuffle, "seed": seed},
+        order={"shuffle": shuffle, "seed": seed, "per_shard": per_shard},
         meta_keys=manifests.meta_types(samples, settings.caption_mode),
         inputs=Counter(sample.split for sample in samples),
         rejects=rejects,

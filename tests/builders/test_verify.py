@@ -56,7 +56,7 @@ def write_json(path: Path, value: object) -> None:
 
 
 def codes(folder: Path) -> set[str]:
-    return {finding.code for finding in verify(folder, per_shard=PER_SHARD).findings}
+    return {finding.code for finding in verify(folder).findings}
 
 
 def npy(array: np.ndarray[Any, Any], version: tuple[int, int] = (1, 0), pickled: bool = False) -> bytes:
@@ -252,7 +252,7 @@ def test_a_cut_tar_says_where(make_dataset: Any):
     folder = make_dataset()
     tar = folder / "ds_00001.tar"
     tar.write_bytes(tar.read_bytes()[:5000])
-    damaged = [f for f in verify(folder, per_shard=PER_SHARD).findings if f.code == "tar_damaged"]
+    damaged = [f for f in verify(folder).findings if f.code == "tar_damaged"]
     assert [f.where for f in damaged] == ["ds_00001.tar"]
     assert "cut off" in damaged[0].problem
     assert "byte" in damaged[0].problem
@@ -425,9 +425,11 @@ def test_defect_of_the_folder(name: str, make_dataset: Any):
 
 def test_a_small_shard_in_the_middle(make_dataset: Any):
     folder = make_dataset(per_shard=3)
-    found = verify(folder, per_shard=3)
-    assert not found.findings
-    sizes = [f for f in verify(folder, per_shard=4).findings if f.code == "shard_size"]
+    assert not verify(folder).findings
+    manifest = json.loads((folder / "manifest.json").read_bytes())
+    manifest["order"]["per_shard"] = 4
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    sizes = [f for f in verify(folder).findings if f.code == "shard_size"]
     assert [f.where for f in sizes] == ["ds_00000.tar", "ds_00001.tar"]
 
 
@@ -452,7 +454,7 @@ def test_every_code_is_planted_somewhere():
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_sound_dataset_has_no_findings(make_dataset: Any, workers: int):
-    result = verify(make_dataset(), workers=workers, per_shard=PER_SHARD)
+    result = verify(make_dataset(), workers=workers)
     assert result.findings == ()
     assert (result.tars, result.samples) == (4, 13)
 
@@ -465,7 +467,7 @@ def test_findings_are_the_same_with_processes(make_dataset: Any, dataset_spec: A
     folder = make_dataset()
     for tar in folder.glob("*.tar"):
         tar.write_bytes(tar_bytes(on_vectors(setting((0, 0), np.nan))(members(tar))))
-    assert verify(folder, workers=2, per_shard=PER_SHARD) == verify(folder, workers=1, per_shard=PER_SHARD)
+    assert verify(folder, workers=2) == verify(folder, workers=1)
 
 
 def test_an_empty_folder(tmp_path: Path):
@@ -504,10 +506,10 @@ def command(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 def test_command_says_what_where_and_how_to_mend(root: Path, make_dataset: Any):
     folder = make_dataset()
-    good = command(root, "verify", str(folder), "--per-shard", "5")
+    good = command(root, "verify", str(folder))
     assert (good.returncode, good.stdout.splitlines()[-1]) == (0, "13 samples, 36 frames in 4 tars: all is well.")
     flipped(folder)
-    bad = command(root, "verify", str(folder), "--per-shard", "5")
+    bad = command(root, "verify", str(folder))
     assert bad.returncode == 1
     assert bad.stdout.startswith("manifest_sha256  manifest.json\n    ds_00000.tar is ")
     assert f"→ {REMEDIES['manifest_sha256']}" in bad.stdout

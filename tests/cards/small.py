@@ -100,7 +100,7 @@ def pack(
         dataset=hub_name,
         encoding=encoding,
         caption_mode="first",
-        order={"shuffle": True, "seed": 42},
+        order={"shuffle": True, "seed": 42, "per_shard": per_shard},
         meta_keys=manifest.meta_types(all_samples, "first"),
         inputs={split: sum(s.split == split for s in all_samples) for split in kept},
         rejects=rejects,

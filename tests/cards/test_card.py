@@ -225,15 +225,20 @@ def test_the_code_on_the_page_runs(out: Path) -> None:
     """In a process of its own, with an empty cache, from the folder that holds `data/`."""
     readme = write(pack(out, samples()))
     blocks = re.findall(r"```python\n(.*?)```", readme, re.DOTALL)
-    assert len(blocks) == 3
+    assert len(blocks) == 4
     checks = (
         "assert {k: len(v) for k, v in dataset.items()} == {'train': 8, 'validation': 3, 'test': 3}\n"
         "assert sample['npy'].shape[1] == 8 and sample['json']['views'] % 10 == 0",
         "assert sample['__key__'] == 'vid_00000' and len(sample['npy'][0]) == 8",
         "assert embeddings.shape[1] == 8 and text == meta['captions'][0]",
+        "assert batch['embeddings'].shape == (8, 16, 8) and batch['mask'].any(1).all()",
     )
     program = "\n".join(part for pair in zip(blocks, checks, strict=True) for part in pair)
-    env = os.environ | {"HF_HOME": str(out.parent / "hf"), "HF_HUB_OFFLINE": "1"}
+    env = os.environ | {
+        "PYTHONPATH": str(Path(card.__file__).parents[1]),
+        "HF_HOME": str(out.parent / "hf"),
+        "HF_HUB_OFFLINE": "1",
+    }
     ran = subprocess.run([sys.executable, "-c", program], cwd=out.parent, env=env, capture_output=True, text=True)
     assert ran.returncode == 0, ran.stderr
 

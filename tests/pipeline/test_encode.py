@@ -285,6 +285,26 @@ def test_a_missing_video_is_a_reject_until_it_turns_up(small_clip: Path, tmp_pat
     assert not Layout(out, "CLIP-Test").rejects.read_bytes()
 
 
+def test_a_window_is_what_is_embedded_and_measured(small_clip: Path, tmp_path: Path) -> None:
+    write_video(tmp_path / "videos" / "a.mp4", 42)
+    table = tmp_path / "videos" / "list.csv"
+    rows = ["whole,a.mp4,,", "part,a.mp4,1.5,3.0", "tail,a.mp4,3.5,99", "beyond,a.mp4,50,60"]
+    table.write_text("\n".join(["videoID,videoLoc,start_time,end_time", *rows]))
+    report = run(table, tmp_path / "out", small_clip, recipe="table")
+    assert dict(report.rejects) == {"empty_window": 1}
+    layout = Layout(tmp_path / "out", "CLIP-Test")
+    kept = [sample for sample in read_samples(layout.samples) if sample.meta["videoID"] != "beyond"]
+    metas = {s.meta["videoID"]: read_triple(layout.processed, s.split, s.key).meta for s in kept}
+    assert {key: meta["timestamps"] for key, meta in metas.items()} == {
+        "whole": [0.0, 1.0, 2.0, 3.0, 4.0],
+        "part": [1.5, 2.5],
+        "tail": [3.5],
+    }
+    assert {key: meta["duration"] for key, meta in metas.items()} == pytest.approx(
+        {"whole": 4.2, "part": 1.5, "tail": 0.7}
+    )
+
+
 def test_no_raw_data_and_a_run_beside_this_one_are_refused(raw: Path, small_clip: Path, tmp_path: Path) -> None:
     with pytest.raises(RawDataError, match="nowhere"):
         run(tmp_path / "nowhere", tmp_path / "out", small_clip)

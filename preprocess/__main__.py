@@ -143,8 +143,8 @@ def shards(
     workers: options.Workers = None,
 ) -> None:
     """Pack the triples into tars, with splits.csv and manifest.json."""
-    from preprocess.pipeline.encode import usable_cores
     from preprocess.pipeline.index import only_run
+    from preprocess.pipeline.machine import usable_cores
     from preprocess.pipeline.pack import pack_dataset
 
     recipe, layout = options.open_dataset(dataset, out, name)
@@ -209,13 +209,7 @@ def _encode(
         f"{done.written:,} triples written, {done.kept:,} kept, {sum(done.rejects.values()):,} rejected, "
         f"{done.frames:,} frames in {done.seconds:.1f} s"
     )
-    failed = sum(n for reason, n in done.rejects.items() if reason not in ("missing", "download_failed"))
-    if failed > max_reject_rate * len(found):
-        console.fail(
-            f"{failed} of {len(found)} samples could not be decoded, more than --max-reject-rate {max_reject_rate:g}. "
-            f"{layout.rejects} has the reasons: mend the files and run `retry`, or allow a higher rate.",
-            exit_code=1,
-        )
+    options.check_reject_rate(done.rejects, len(found), max_reject_rate, layout.rejects)
 
 
 def _in_turn(*steps: Callable[..., None]) -> Callable[..., None]:

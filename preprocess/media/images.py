@@ -17,7 +17,8 @@ from preprocess.media.video import Clip, Transform, check_size
 from preprocess.samples import Frames
 
 # What image datasets hold, whatever the suffix says. Pillow's other formats include ones that start other programs.
-_FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "BMP", "GIF", "TIFF")
+_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
+Image.init()  # makes them known by name
 
 
 def read_image(path: Path, *, transform: Transform | None = None) -> Clip:

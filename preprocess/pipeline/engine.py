@@ -19,16 +19,14 @@ from numpy.typing import NDArray
 from preprocess.encoders import Encoder
 from preprocess.encoders.clip import ClipEncoder, Precision
 from preprocess.encoders.models import ModelFiles
-from preprocess.errors import MediaError, UserError
 from preprocess.formats.triples import caption_text, triple_meta, write_triple
-from preprocess.media import read_media
-from preprocess.media.fetch import local_file
 from preprocess.media.sampling import Sampling
 from preprocess.media.transforms import resize_crop
 from preprocess.media.video import Clip
 from preprocess.pipeline.executors import Watch
 from preprocess.pipeline.plan import Chunk
-from preprocess.samples import CaptionMode, Preprocessing, Reject, Sample, Stage, Triple
+from preprocess.pipeline.read import read_sample
+from preprocess.samples import CaptionMode, Preprocessing, Reject, Sample, Triple
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,19 +152,7 @@ class EncodeChunk:
 
 def decode(sample: Sample, settings: Settings) -> Clip | Reject:
     """One sample to preprocessed frames, or to the reason why not."""
-    transform = resize_crop(settings.preprocessing)
-    try:
-        with local_file(settings.raw, sample.media) as path:
-            return read_media(path, settings.sampling, start_s=sample.start_s, end_s=sample.end_s, transform=transform)
-    except MediaError as error:
-        stage: Stage = "find" if error.reason in ("missing", "download_failed") else "decode"
-        return Reject(sample.key, sample.split, stage, error.reason, str(error))
-    except (UserError, OSError):
-        raise  # a full disk or a lost mount concerns every sample
-    except MemoryError:
-        return Reject(sample.key, sample.split, "decode", "out_of_memory", "no memory for the decoded frames")
-    except Exception as error:  # a fault in a decoder library must not end a run over 500,000 videos
-        return Reject(sample.key, sample.split, "decode", "decoder_crashed", f"{type(error).__name__}: {error}")
+    return read_sample(sample, settings.raw, settings.sampling, resize_crop(settings.preprocessing))
 
 
 def part_embedded_s(sample: Sample, duration_s: float) -> float:

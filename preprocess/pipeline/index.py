@@ -7,7 +7,7 @@ import dataclasses
 import fcntl
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from preprocess.errors import SettingsError, UnknownNameError, UserError
 from preprocess.formats.atomic import write_if_changed
 from preprocess.formats.layout import Layout, json_bytes, read_json
 from preprocess.formats.triples import remove_triple
+from preprocess.pipeline.ledger import Ledger
 from preprocess.pipeline.plan import changed, in_order
 from preprocess.pipeline.work import read_samples
 from preprocess.recipes import Recipe, load, raw_data_error
@@ -135,9 +136,37 @@ def list_samples(
     return in_order(list(recipe.samples(source.raw, source.options))), source.folder
 
 
-def local_media_exists(raw: str, sample: Sample) -> bool:
-    """True when the media of a sample is a file that is there now."""
-    return not is_url(sample.media) and Path(raw, sample.media).is_file()
+def still_rejected(ledger: Ledger, raw: str) -> Callable[[Sample], bool]:
+    """Whether a sample that was rejected stays so: a file that was missing and is there now is tried again."""
+
+    def rejected(sample: Sample) -> bool:
+        if sample.key not in ledger:
+            return False
+        there = not is_url(sample.media) and Path(raw, sample.media).is_file()
+        return ledger[sample.key].reason != "missing" or not there
+
+    return rejected
+
+
+@contextlib.contextmanager
+def exclusive(folder: Path, name: str) -> Iterator[None]:
+    """Keeps a second run out of a folder, which is made where it is missing.
+
+    Args:
+        name: What another run is said to be working on.
+
+    Raises:
+        UserError: Another run is at work.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / _LOCK).open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise UserError(
+                f"another run is working on {name}", "Wait for it, or let this one write elsewhere."
+            ) from error
+        yield
 
 
 @contextlib.contextmanager
@@ -149,14 +178,7 @@ def only_run(layout: Layout, afresh: bool = False) -> Iterator[None]:
     Raises:
         UserError: Another run is at work.
     """
-    layout.work.mkdir(parents=True, exist_ok=True)
-    with (layout.work / _LOCK).open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise UserError(
-                f"another run is working on {layout.hub_name}", "Wait for it, or give this one another NAME= or OUT=."
-            ) from error
+    with exclusive(layout.work, layout.hub_name):
         for path in sorted(layout.work.iterdir()) if afresh else ():
             if path.is_dir():
                 shutil.rmtree(path)

@@ -184,8 +184,6 @@ def _decode_spans(
                 yield from checked(_drain(decoder))
                 decoder.flush_buffers()
             span_pts, last_pts = pts, None
-        if packet.is_corrupt:
-            raise _SurpriseError("a packet that is cut")
         fed = position
         decoder.skip_frame = "DEFAULT" if is_target[position] else "NONREF"
         packet.pts = pts

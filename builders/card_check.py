@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 from builders.card_yaml import (
+    HUB_SPLITS,
     check_front_matter,
     data_files,
     embedding_features,
@@ -19,6 +20,7 @@ from builders.card_yaml import (
 )
 from builders.findings import Finding, Findings
 from builders.folder_check import README_FILE
+from preprocess.errors import DamagedFileError
 from preprocess.formats.tar import iter_members
 from preprocess.samples import ShardReport
 
@@ -54,7 +56,10 @@ def check_card(folder: Path, shards: Sequence[ShardReport], dim: int, dtype: str
     if not any(finding.code == "card_yaml" for finding in found):
         _check_config(data, "default", shards, embedding_features(dim, dtype), found)
         if "preview" in _by_config(data.get("configs")):
-            _check_config(data, "preview", _preview(folder, data), preview_features(), found)
+            try:
+                _check_config(data, "preview", _preview(folder, data), preview_features(), found)
+            except DamagedFileError as error:
+                found.add("tar_damaged", error.cause.removeprefix(f"{folder}/"))
     category = size_category(sum(shard.samples for shard in shards))
     if data.get("size_categories") not in (category, [category]):
         found.add("card_counts", f"size_categories is {data.get('size_categories')!r}, should be {category!r}")
@@ -110,9 +115,11 @@ def _difference(got: Mapping[str, str], wanted: Mapping[str, str]) -> str:
 
 
 def _preview(folder: Path, data: DatasetCardData) -> list[ShardReport]:
-    """What the tars of the preview hold; those that are not there count as empty and fail the comparison."""
-    from builders.card_yaml import HUB_SPLITS
+    """What the tars of the preview hold, those that are there.
 
+    Raises:
+        DamagedFileError: One of them cannot be read.
+    """
     ours = {theirs: split for split, theirs in HUB_SPLITS.items()}
     reports = []
     for tar, split in _tars(_by_config(data.get("configs"))["preview"].get("data_files")).items():

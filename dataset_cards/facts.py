@@ -1,8 +1,8 @@
 """Everything a card is made of, read from the files of one dataset.
 
-    data/CLIP-MSRVTT/               manifest.json, splits.csv, ds_*.tar   what is described
-    data/work/CLIP-MSRVTT/          rejects.jsonl, evaluation.json        what was left out, and how it does
-    dataset_cards/msrvtt.md         prose                                 what only a person can say
+    data/CLIP-MSRVTT/         manifest.json, splits.csv, ds_*.tar, rejects.jsonl   what is described, what was left out
+    data/work/CLIP-MSRVTT/    evaluation.json                                      how it does
+    dataset_cards/msrvtt.md   prose                                                what only a person can say
 
 Counts come from the shards alone. Where the manifest says otherwise there is no card.
 """
@@ -27,6 +27,7 @@ from preprocess.formats.triples import npy_array, parse_json
 from preprocess.samples import JSON, SPLITS, DatasetSpec, Reject, ShardReport, Split, is_url
 
 RAW_SIZE = "raw_size.json"
+REJECTS = "rejects.jsonl"
 
 REPACK = "Run the build again: it packs anew what is not whole."
 
@@ -80,7 +81,7 @@ def read_facts(spec: DatasetSpec, layout: Layout, org: str | None = None, prose:
         sha256=sha256,
         statistics=statistics,
         instance=next(rows(layout.dataset / shards[0].file)),
-        rejects=tuple(read_rejects(layout.rejects)),
+        rejects=tuple(read_rejects(layout.dataset / REJECTS)),
         prose=read_prose(spec.name) if prose is None else prose,
         evaluation=evaluation if evaluation.get("dataset_sha256") == sha256 else None,
         raw_bytes=raw_bytes(layout),
@@ -172,7 +173,7 @@ def raw_bytes(layout: Layout) -> int | None:
     samples = layout.samples
     if not samples.is_file() or not layout.source.is_file():
         return None
-    lost = {reject.key for reject in read_rejects(layout.rejects)}
+    lost = {reject.key for reject in read_rejects(layout.dataset / REJECTS)}
     lines = [json.loads(line) for line in samples.read_text(encoding="utf-8").splitlines()]
     media: list[str] = sorted({line["media"] for line in lines if line["key"] not in lost})
     digest = hashlib.sha256("\n".join(media).encode()).hexdigest()

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from dataset_cards.evaluation.features import Matrix, Videos, frame_blocks, read_videos
+from dataset_cards.evaluation.features import Matrix, Videos, frame_blocks, one_per_video, read_videos
 from dataset_cards.evaluation.leakage import THRESHOLD, nearest, worst
 from dataset_cards.evaluation.linear_probe import probe_ranks
 from dataset_cards.evaluation.metrics import accuracy
@@ -238,7 +238,8 @@ def _strip(data: Data, weights: Matrix, scale: float) -> JSON:
 
 def _data(layout: Layout, manifest: Manifest, shards: Sequence[ShardReport], options: Options) -> Data:
     def split_rows(split: Split) -> Iterator[Row]:
-        return chain.from_iterable(rows(layout.dataset / s.file) for s in shards if s.split == split)
+        found = chain.from_iterable(rows(layout.dataset / s.file) for s in shards if s.split == split)
+        return one_per_video(found) if manifest["caption_mode"] == "each" else found
 
     encoder, source = manifest["encoder"], read_json(layout.source)
     videos: dict[Split, Videos] = {}

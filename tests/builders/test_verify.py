@@ -23,7 +23,6 @@ from preprocess.errors import UserError
 from preprocess.formats.tar import end_of_archive, iter_members, member
 from preprocess.samples import ShardReport
 
-PER_SHARD = 5
 Members = list[tuple[str, bytes]]
 
 

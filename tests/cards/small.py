@@ -108,5 +108,7 @@ def pack(
     )
     place.dataset.joinpath("manifest.json").write_bytes(manifest.manifest_json(built))
     lines = [json.dumps(reject.to_json()) for reject in rejects]
-    place.work.joinpath("rejects.jsonl").write_text("".join(line + "\n" for line in lines))
+    place.dataset.joinpath("rejects.jsonl").unlink(missing_ok=True)
+    if lines:
+        place.dataset.joinpath("rejects.jsonl").write_text("".join(line + "\n" for line in lines))
     return place

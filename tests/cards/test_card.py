@@ -18,6 +18,7 @@ import pytest
 from jinja2 import UndefinedError
 from markdown_it import MarkdownIt
 
+from builders.verify import verify
 from dataset_cards import card
 from dataset_cards.facts import read_facts
 from dataset_cards.prose import Prose, parse_prose
@@ -153,7 +154,7 @@ def test_anchors_resolve_and_links_exist(out: Path) -> None:
     assert set(inside) <= anchors
     assert "a--b-c--d" in inside
     files = [link for link in links if not link.startswith(("#", "https://"))]
-    assert files == ["assets/rejects.jsonl"]
+    assert files == ["rejects.jsonl"]
     assert [json.loads(line)["key"] for line in (place.dataset / files[0]).open()] == [
         "clip_000",
         "clip_005",
@@ -168,7 +169,6 @@ def test_the_list_of_rejects_goes_with_the_rejects(out: Path) -> None:
     readme = write(pack(out, samples()))
     assert "rejects.jsonl" not in readme
     assert "Nothing is left out: 14 samples went in" in readme
-    assert not (place.dataset / "assets/rejects.jsonl").exists()
 
 
 def test_the_tree_shows_what_is_there(out: Path) -> None:
@@ -219,6 +219,15 @@ def test_checksum_is_what_the_card_says_it_is(out: Path) -> None:
         "sha256sum ds_*.tar | sha256sum", shell=True, cwd=place.dataset, capture_output=True, text=True, check=True
     ).stdout.split()[0]
     assert f"| shards sha256 | `{printed}` |" in write(place)
+
+
+@pytest.mark.parametrize("lost", [(), LOST])
+def test_verify_finds_nothing_wrong(out: Path, lost: tuple[Reject, ...]) -> None:
+    layout = pack(out, samples(), rejects=lost)
+    write(layout)
+    assert verify(layout.dataset).findings == ()
+    layout.dataset.joinpath("assets/map.png").unlink()
+    assert any("map.png" in finding.problem for finding in verify(layout.dataset).findings)
 
 
 def test_the_code_on_the_page_runs(out: Path) -> None:

@@ -64,7 +64,7 @@ def test_the_example_is_the_build(layout: Layout, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="there is no example of CLIP-Test"):
         example.compare(layout, tmp_path / "kept")
     written = example.keep(layout, tmp_path / "kept")
-    assert sorted(p.name for p in written) == ["README.md", "classes.png", "frames.png", "map.png", "rejects.jsonl"]
+    assert sorted(p.name for p in written) == ["README.md", "classes.png", "frames.png", "map.png"]
     assert example.compare(layout, tmp_path / "kept") == []
 
 

@@ -86,7 +86,7 @@ class Client:
 
 
 def push_command(dataset: Path) -> list[str]:
-    return ["-m", "builders", "push", str(dataset), "--org", "org", "--per-shard", "5"]
+    return ["-m", "builders", "push", str(dataset), "--org", "org"]
 
 
 @pytest.fixture
@@ -189,11 +189,15 @@ def test_a_second_version_takes_away_what_is_gone_and_the_first_keeps_it(hub: Cl
     assert second.returncode == 0, second.stderr
     assert "  small  public" in second.stdout
     code = """
+from huggingface_hub import list_repo_files
+repo = "org/CLIP-Shapes"
 print(json.dumps([
-    {split: len(part) for split, part in load_dataset("org/CLIP-Shapes", revision=revision).items()}
-    for revision in ("main", "v1")
+    [file for file in list_repo_files(repo, repo_type="dataset") if file.endswith(".tar")],
+    *({split: len(part) for split, part in load_dataset(repo, revision=tag).items()} for tag in ("main", "v1")),
 ]))"""
-    assert hub.python(ROWS + code, token=None) == [{"train": 3}, {"train": 8, "validation": 3, "test": 2}]
+    files, new, old = hub.python(ROWS + code, token=None)
+    assert files == ["ds_00000.tar"]
+    assert (new, old) == ({"train": 3}, {"train": 8, "validation": 3, "test": 2})
     clash = hub.push(make_dataset("other/CLIP-Shapes", counts={"train": 4}), "--tag", "small")
     assert clash.returncode == 2
     assert "has a version 'small' with other content" in clash.stderr

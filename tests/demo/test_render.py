@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections import Counter
 from pathlib import Path
 
@@ -123,7 +124,7 @@ def test_the_seed_settles_the_frames() -> None:
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_edges_are_antialiased_and_shapes_keep_within_their_extent(shape: scenes.Shape) -> None:
-    grid = np.linspace(-1.5, 1.5, 601)
+    grid = np.linspace(-math.sqrt(2), math.sqrt(2), 601)
     x, y = np.meshgrid(grid, grid)
     inside = INSIDE[shape](x, y)
     assert np.hypot(x, y)[inside].max() <= EXTENT
@@ -166,7 +167,7 @@ def test_write_video_passes_options_on_and_takes_a_generator(tmp_path: Path) -> 
     [
         ([], "no frames"),
         ([np.zeros((33, 32, 3), np.uint8)], "even"),
-        ([np.zeros((32, 32, 3), np.uint8), np.zeros((64, 32, 3), np.uint8)], "one even size"),
+        ([np.zeros((32, 32, 3), np.uint8), np.zeros((64, 32, 3), np.uint8)], "all frames"),
         ([np.zeros((32, 32, 3), np.float32)], "uint8"),
     ],
 )

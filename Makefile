@@ -98,6 +98,9 @@ types: $(VENV)/.dev ## mypy, strict
 bench: $(VENV)/.dev ## speed and memory, side by side with peers
 	@for bench in benchmarks/[a-z]*.py; do echo "== $$bench"; $(PY) "$$bench" || exit 1; done
 
+clients: $(VENV)/.dev ## other projects' readers on what we write (CLIENTS_DIR= for their checkouts)
+	@$(PY) tests/clients/run.py $(ARGS)
+
 clean: ## remove caches of the tools (never data or .venv)
 	@rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	@find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +

@@ -1,4 +1,4 @@
-"""The tree in the README, made from the first line of each module's docstring: `python tests/readme_tree.py` writes it."""
+"""The tree in the README, from the docstrings of the modules: `python tests/readme_tree.py` writes it."""
 
 from __future__ import annotations
 

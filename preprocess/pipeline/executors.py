@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any, Generic, Literal, Protocol, TypeVar
 
 from preprocess.errors import EmbeddingDatasetError
@@ -215,13 +216,9 @@ def _work(pipe: Connection, fn: Callable[[Any, Watch], Iterator[Any]]) -> None:
     def watch(item: str | None) -> None:
         pipe.send(("item", item))
 
-    while True:
-        try:
-            task = pipe.recv()
-        except (EOFError, OSError):
-            return
-        if task is None:
-            return
+    tasks: SimpleQueue[Any] = SimpleQueue()
+    threading.Thread(target=_receive, args=(pipe, tasks), daemon=True).start()
+    while (task := tasks.get()) is not None:
         try:
             for report in fn(task, watch):
                 pipe.send(("report", report))
@@ -230,6 +227,18 @@ def _work(pipe: Connection, fn: Callable[[Any, Watch], Iterator[Any]]) -> None:
             return
         except Exception as error:  # handed to the parent, which raises it
             pipe.send(("error", error))
+
+
+def _receive(pipe: Connection, tasks: SimpleQueue[Any]) -> None:
+    """Takes tasks off the pipe at once: were they left there, parent and worker could both wait to be read."""
+    while True:
+        try:
+            task = pipe.recv()
+        except (EOFError, OSError):
+            task = None
+        tasks.put(task)
+        if task is None:
+            return
 
 
 def die_with_parent() -> None:

@@ -201,6 +201,21 @@ def test_frames_and_annotations_name_the_same_media(name: str, raw: Path, tmp_pa
         assert (tmp_path / "frames" / folder / "image_00001.jpg").is_file()
 
 
+def test_captions_of_any_length_and_script_reach_the_reader(root: Path, small_clip: Path, tmp_path: Path) -> None:
+    raw = make_raw("flickr5k", tmp_path / "raw", root)
+    captions = ["x" * 100_000, '👩‍🚀 in space, "quoted"', "كلب يركض على الشاطئ", "two\nlines\u2028three | <b>&amp;"]
+    told = [{"image": "flickr5k-images/1007129816.jpg", "caption": captions}]
+    (raw / "flickr5k/flickr5k_val.json.json").write_text(json.dumps(told, ensure_ascii=False), encoding="utf-8")
+    to = ("flickr5k", "--out", tmp_path / "data")
+    built = tmp_path / "data/CLIP-Flickr5k"
+    command(preprocess.__main__.app, "build", *to, "--raw", raw, "--model", small_clip, "--caption-mode", "each")
+    command(dataset_cards.__main__.app, "card", *to)
+    command(builders.__main__.app, "verify", built, "--workers", 1)
+    rows = datasets.load_dataset(str(built), split="validation", cache_dir=str(tmp_path / "cache"))
+    assert sorted(rows["txt"]) == sorted(captions)
+    assert all(row["captions"] == captions for row in rows["json"])
+
+
 @pytest.mark.slow
 def test_make_builds_it(name: str, raw: Path, small_clip: Path, root: Path, tmp_path: Path) -> None:
     """The line that a person types, evaluation included."""

@@ -11,6 +11,7 @@ import typer
 
 from preprocess import console, options
 from preprocess.exports.commands import app as exports
+from preprocess.long_video.commands import app as long_video
 from preprocess.formats.layout import Layout
 
 if TYPE_CHECKING:
@@ -228,6 +229,7 @@ def _in_turn(*steps: Callable[..., None]) -> Callable[..., None]:
 
 app.command("build", help="Raw data to shards: encode, then shards.")(_in_turn(encode, shards))
 app.add_typer(exports)
+app.add_typer(long_video, name="long-video")
 
 if __name__ == "__main__":
     console.run(app, "python -m preprocess")

@@ -11,8 +11,8 @@ import typer
 
 from preprocess import console, options
 from preprocess.exports.commands import app as exports
-from preprocess.long_video.commands import app as long_video
 from preprocess.formats.layout import Layout
+from preprocess.long_video.commands import app as long_video
 
 if TYPE_CHECKING:
     from preprocess.pipeline.encode import RunOptions

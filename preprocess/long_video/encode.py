@@ -33,9 +33,9 @@ from preprocess.long_video.text import (
     save_scene_tokens,
 )
 from preprocess.long_video.work import run_tasks
-from preprocess.pipeline.encode import usable_cores
 from preprocess.pipeline.executors import LocalExecutor
 from preprocess.pipeline.ledger import Ledger
+from preprocess.pipeline.machine import usable_cores
 from preprocess.samples import Reject
 
 _EPISODES_PER_TASK = 4

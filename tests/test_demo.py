@@ -16,7 +16,16 @@ import pytest
 def build(root: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """The output folder and what the build printed. `-o setup`: the environment is the one the tests run in."""
     out = tmp_path_factory.mktemp("data")
-    command = ["make", "-o", "setup", f"PY={sys.executable}", "build", "DATASET=demo", f"OUT={out}"]
+    command = [
+        "make",
+        "--no-print-directory",
+        "-o",
+        "setup",
+        f"PY={sys.executable}",
+        "build",
+        "DATASET=demo",
+        f"OUT={out}",
+    ]
     done = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=280)
     assert done.returncode == 0, done.stderr
     assert not done.stderr

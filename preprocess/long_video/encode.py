@@ -39,6 +39,13 @@ from preprocess.pipeline.machine import usable_cores
 from preprocess.samples import Reject
 
 _EPISODES_PER_TASK = 4
+PRELOAD = (
+    "torchvision.transforms.v2.functional",
+    "diffusers.models.autoencoders.autoencoder_kl_cogvideox",
+    "preprocess.media.video",
+    "preprocess.long_video.latents",
+)
+"""What workers find imported: starting one takes milliseconds instead of seconds. None of it touches a GPU."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +119,7 @@ def encode_latents(
     }
     settle(folder.latents_settings, record, afresh=options.overwrite)
     workers = limits.workers or len(devices)
-    executor = LocalExecutor(workers, limits.time_limit_s, limits.memory_limit, ("preprocess.long_video.latents",))
+    executor = LocalExecutor(workers, limits.time_limit_s, limits.memory_limit, PRELOAD)
     ledger, count = Ledger(folder.rejects("latents")), Count()
     episodes = [episode for seconds in stages for episode in read_episodes(folder, seconds)]
     for seconds in stages:

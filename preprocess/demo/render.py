@@ -183,8 +183,8 @@ def write_video(path: Path, frames: Iterable[Image], fps: int | Fraction, **opti
         frames: uint8 `(H, W, 3)` each, RGB, all of one even height and width; a generator does, so that a long video
             is never in memory at once.
         fps: Frames per second.
-        options: Passed to x264 as they are, over the defaults: `crf="20"`, `g="12"` (a keyframe every 12 frames),
-            `bf="0"`, `preset="fast"`.
+        options: Of x264, as they are: `g="12"` for a keyframe every 12 frames, `bf="0"` for no B-frames. Without any,
+            `crf="20"`, `preset="fast"` and one thread.
 
     Raises:
         ValueError: There are no frames, or they are not as described.
@@ -192,8 +192,9 @@ def write_video(path: Path, frames: Iterable[Image], fps: int | Fraction, **opti
     import av
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    # One thread: x264 cuts a frame differently for every number of them. The suffix stays, as it names the container.
+    # One thread: with each number of them, x264 gives other bytes.
     settings = {"crf": "20", "preset": "fast", "threads": "1", **options}
+    # The suffix stays: it names the container.
     partial = path.with_name(f".{path.stem}.part{path.suffix}")
     try:
         with av.open(partial, "w") as container:

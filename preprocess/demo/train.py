@@ -91,7 +91,7 @@ def build_image_processor() -> CLIPImageProcessor:
 
 
 def build_model(tokenizer: CLIPTokenizer) -> CLIPModel:
-    """A CLIP of 1.4 million weights, not trained; torch's seed settles it."""
+    """A CLIP of 1.3 million weights, not trained; torch's seed settles it."""
     from transformers import CLIPConfig, CLIPModel
 
     config = CLIPConfig(

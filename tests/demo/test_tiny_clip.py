@@ -207,6 +207,10 @@ def test_the_folder_is_small_and_says_what_it_is(folder: Path) -> None:
     assert preprocessor["crop_size"] == {"height": 64, "width": 64}
 
 
+def test_the_stored_image_processor_is_the_script_s(processor: CLIPProcessor) -> None:
+    assert processor.image_processor.to_dict() == train.build_image_processor().to_dict()
+
+
 def test_training_normalises_as_the_processor_does(processor: CLIPProcessor) -> None:
     frame = render_frames(Scene("red", "star", "up"), 1, size=(64, 64), seed=1)[0]
     expected = processor(images=[frame], return_tensors="pt")["pixel_values"]

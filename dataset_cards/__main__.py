@@ -63,7 +63,7 @@ def evaluate(
     from dataset_cards.evaluation.run import FILE, TASKS, Options
     from dataset_cards.evaluation.run import evaluate as run_tasks
     from dataset_cards.evaluation.zero_shot import read_templates
-    from preprocess.encoders.clip import choose_device
+    from preprocess.encoders.devices import choose_device
     from preprocess.errors import UnknownNameError
 
     for unknown in set(task or ()) - set(TASKS):

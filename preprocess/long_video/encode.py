@@ -251,7 +251,7 @@ def wanted_prompts(files: Iterable[Path]) -> list[Prompt]:
 
 def settled_precision(options: ModelOptions, settings: Path, device: str) -> str:
     """The precision that was asked for; `auto` is that of the files that are there, else what the device does best."""
-    from preprocess.encoders.clip import choose_precision
+    from preprocess.encoders.devices import choose_precision
 
     before = {} if options.overwrite else read_json(settings)
     if options.precision == "auto" and "precision" in before:

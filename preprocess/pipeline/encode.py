@@ -25,7 +25,7 @@ from preprocess.samples import SPLITS, CaptionMode, EncodeReport, Reject, Sample
 if TYPE_CHECKING:
     from preprocess.pipeline.engine import Written
 
-_PRELOAD = ("preprocess.pipeline.engine",)
+_PRELOAD = ("preprocess.pipeline.engine", "preprocess.encoders.clip", "torchvision.transforms.v2.functional")
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,9 +103,12 @@ def _run(
     caption_mode: CaptionMode,
 ) -> Iterator[Written | Reject]:
     """Starts the workers and yields a report for each sample of `todo`."""
-    from preprocess.encoders.clip import ClipEncoder, choose_device, choose_precision
     from preprocess.pipeline.engine import EncodeChunk, Settings
-    from preprocess.pipeline.feed import SendChunk, encode_sent
+
+    workers = options.workers or usable_cores()
+    executor = LocalExecutor(workers, options.time_limit_s, options.memory_limit or memory_share(workers), _PRELOAD)
+    executor.warm_up()  # imports take seconds: these go on while this process imports torch to look for a GPU
+    from preprocess.encoders.devices import choose_device, choose_precision
 
     devices = choose_device(options.device)
     on_cpu = devices == ("cpu",)
@@ -124,12 +127,13 @@ def _run(
         dtype=encoding.record["encoder"]["dtype"],
         caption_mode=caption_mode,
     )
-    workers = options.workers or usable_cores()
-    executor = LocalExecutor(workers, options.time_limit_s, options.memory_limit or memory_share(workers), _PRELOAD)
     books = Books()
     chunks = plan.chunks(todo)
     if on_cpu:
         yield from books.keep(executor.run(chunks, EncodeChunk(settings), books.lose))
     else:
+        from preprocess.encoders.clip import ClipEncoder
+        from preprocess.pipeline.feed import SendChunk, encode_sent
+
         encoders = [ClipEncoder(encoding.model, device, precision, settings.batch_size) for device in devices]
         yield from encode_sent(books.keep(executor.run(chunks, SendChunk(settings), books.lose)), encoders, settings)

@@ -12,12 +12,12 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from preprocess.encoders import Encoder
-from preprocess.encoders.clip import ClipEncoder, Precision
 from preprocess.encoders.models import ModelFiles
 from preprocess.formats.triples import caption_text, triple_meta, write_triple
 from preprocess.media.sampling import Sampling
@@ -27,6 +27,10 @@ from preprocess.pipeline.executors import Watch
 from preprocess.pipeline.plan import Chunk
 from preprocess.pipeline.read import read_sample
 from preprocess.samples import CaptionMode, Preprocessing, Reject, Sample, Triple
+
+if TYPE_CHECKING:  # they bring torch and transformers, which the process that hands out the work does without
+    from preprocess.encoders.clip import ClipEncoder
+    from preprocess.encoders.devices import Precision
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,4 +191,6 @@ def _use_one_thread() -> None:
 @functools.lru_cache(maxsize=1)
 def _worker_encoder(settings: Settings) -> ClipEncoder:
     """The encoder of this worker process, loaded when the first frames are there."""
+    from preprocess.encoders.clip import ClipEncoder
+
     return ClipEncoder(settings.model, "cpu", settings.precision, settings.batch_size)

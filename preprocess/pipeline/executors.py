@@ -17,6 +17,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from queue import SimpleQueue
@@ -76,6 +77,11 @@ class LocalExecutor:
     memory_limit: int | None = None
     preload: tuple[str, ...] = ()
 
+    def warm_up(self) -> None:
+        """Begins to import `preload` in the background, while this process does other things."""
+        multiprocessing.get_context("forkserver").set_forkserver_preload(list(self.preload))
+        forkserver.ensure_running()
+
     def run(
         self,
         tasks: Iterable[Task],
@@ -83,6 +89,7 @@ class LocalExecutor:
         on_loss: Callable[[Task, Loss], Task | None],
     ) -> Iterator[Report]:
         """See `Executor.run`. An exception that `fn` raises ends the run and is raised here."""
+        self.warm_up()
         yield from _Run(self, iter(tasks), fn, on_loss).reports()
 
 
@@ -117,7 +124,6 @@ class _Run(Generic[Task, Report]):
         # A fork server has the libraries loaded once and is single-threaded: workers start in milliseconds, and no lock
         # of another thread is copied in a locked state.
         self._context = multiprocessing.get_context("forkserver")
-        self._context.set_forkserver_preload(list(limits.preload))
         self._pool: list[_Worker[Task]] = []
 
     def reports(self) -> Iterator[Report]:

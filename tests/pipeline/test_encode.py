@@ -130,7 +130,8 @@ def test_bytes_do_not_depend_on_the_number_of_workers(
 
 def test_the_way_to_a_gpu_writes_the_same_bytes(raw: Path, small_clip: Path, undisturbed: Path, tmp_path: Path) -> None:
     """Decode in workers, send frames, encode here on two devices (both the CPU): what a GPU machine runs."""
-    from preprocess.encoders.clip import ClipEncoder, choose_precision
+    from preprocess.encoders.clip import ClipEncoder
+    from preprocess.encoders.devices import choose_precision
     from preprocess.encoders.models import resolve
 
     torch.set_num_threads(1)

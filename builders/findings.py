@@ -67,6 +67,8 @@ REMEDIES = {
     "manifest_encoder": "The manifest names another dim or dtype than the tars hold: pack again.",
     "manifest_private": "Pack again: what is published names no folder of this machine.",
     "rejects": "Run the build again: the manifest and rejects.jsonl must come from one run.",
+    # the preview
+    "preview_sheet": "Make the contact sheets again (python -m preprocess preview), then the card.",
     # the card
     "card_missing": _CARD,
     "card_yaml": _CARD,

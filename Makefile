@@ -7,10 +7,11 @@ MODEL   ?=
 FPS     ?=
 OUT     ?= data
 NAME    ?=
+SAMPLE  ?=
 ORG     ?=
 PUBLIC  ?=
 ARGS    ?=
-export DATASET RAW MODEL FPS OUT NAME ORG PUBLIC
+export DATASET RAW MODEL FPS OUT NAME SAMPLE ORG PUBLIC
 
 VENV := .venv
 PY   := $(VENV)/bin/python
@@ -68,8 +69,9 @@ page: need-dataset setup ## the dataset card as an HTML page, to look at
 card: need-dataset setup ## write the dataset card again
 	@$(PY) -m dataset_cards card $(WHERE) $${ORG:+--org "$$ORG"} $(ARGS)
 
-verify: need-dataset setup ## check every byte of a built dataset
-	@$(PY) -m builders verify "$$($(PY) -m preprocess where $(WHERE))" $(ARGS)
+verify: need-dataset setup ## check every byte of a built dataset (SAMPLE=100 RAW=: encode so many again, compare)
+	@$(PY) -m builders verify "$$($(PY) -m preprocess where $(WHERE))" \
+	  $${SAMPLE:+--sample "$$SAMPLE" --dataset "$$DATASET" $${RAW:+--raw "$$RAW"}} $(ARGS)
 
 preview: need-dataset setup ## contact sheets for the Hub's viewer (ARGS="--samples 100 --allow-frames"), then the card
 	@$(PY) -m preprocess preview $(WHERE) $${RAW:+--raw "$$RAW"} $(ARGS)

@@ -470,8 +470,8 @@ def test_one_key_in_two_samples(make_dataset: Any, dataset_spec: Any):
 
 def test_every_code_is_planted_somewhere():
     planted = {code for table in (IN_TAR, ARCHIVES, IN_FOLDER) for _, text in table.values() for code in text.split()}
-    elsewhere = {"no_shards", "sample_vectors", "sample_rows", "sample_source"}  # below, and in pipeline/test_recheck.py
-    assert set(REMEDIES) - planted == elsewhere
+    elsewhere = {"no_shards", "sample_vectors", "sample_rows", "sample_source"}
+    assert set(REMEDIES) - planted == elsewhere, "tested below, and in pipeline/test_recheck.py"
     assert len({*IN_TAR, *ARCHIVES, *IN_FOLDER}) >= 30
 
 

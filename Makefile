@@ -39,19 +39,28 @@ $(VENV)/.run: requirements.txt
 	@$(PY) -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	@touch $@
 
-$(VENV)/.dev: requirements-dev.txt $(VENV)/.run
+$(VENV)/.dev: requirements-dev.txt $(VENV)/.long-video
 	@$(PY) -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@touch $@
+
+$(VENV)/.long-video: requirements-long-video.txt $(VENV)/.run
+	@$(PY) -m pip install --quiet --disable-pip-version-check -r requirements-long-video.txt
 	@touch $@
 
 need-dataset:
 	@test -n "$$DATASET" || { echo 'error: which dataset? Say DATASET=name; `make list` shows them.' >&2; exit 2; }
 
 build: need-dataset setup ## raw data to a dataset ready for the Hub: encode, pack, card, verify (DATASET=, RAW=)
+ifeq ($(DATASET),long-demo)
+build: $(VENV)/.long-video
+	@$(PY) -m preprocess long-video demo --out "$$OUT" $(ARGS)
+else
 	@$(PY) -m preprocess build $(WHERE) $${RAW:+--raw "$$RAW"} $${MODEL:+--model "$$MODEL"} $${FPS:+--fps "$$FPS"} $(ARGS)
 	@$(PY) -m dataset_cards evaluate $(WHERE)
 	@$(PY) -m dataset_cards card $(WHERE) $${ORG:+--org "$$ORG"}
 	@$(PY) -m builders verify "$$($(PY) -m preprocess where $(WHERE))"
 	@$(PY) -m preprocess report $(WHERE)
+endif
 
 retry: need-dataset setup ## try the rejected samples again, then pack and verify
 	@$(PY) -m preprocess retry $(WHERE) $(ARGS)

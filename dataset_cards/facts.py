@@ -163,7 +163,7 @@ def file_sha256(path: Path) -> str:
 def read_rejects(path: Path) -> Iterator[Reject]:
     """The lines of `rejects.jsonl`, in the order of split and key; none where there is no file."""
     if path.is_file():
-        found = [Reject(**json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+        found = [Reject(**json.loads(line)) for line in path.read_bytes().splitlines() if line.strip()]
         yield from sorted(found, key=lambda r: (SPLITS.index(r.split), r.key))
 
 
@@ -178,7 +178,8 @@ def raw_bytes(layout: Layout) -> int | None:
     if not samples.is_file() or not layout.source.is_file():
         return None
     lost = {reject.key for reject in read_rejects(layout.dataset / REJECTS)}
-    lines = [json.loads(line) for line in samples.read_text(encoding="utf-8").splitlines()]
+    # Bytes: a caption may hold U+2028, which ends a line for str.splitlines.
+    lines = [json.loads(line) for line in samples.read_bytes().splitlines()]
     media: list[str] = sorted({line["media"] for line in lines if line["key"] not in lost})
     digest = hashlib.sha256("\n".join(media).encode()).hexdigest()
     if noted.get("media_sha256") == digest:

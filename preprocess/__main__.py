@@ -12,6 +12,7 @@ import typer
 from preprocess import console, options
 from preprocess.exports.commands import app as exports
 from preprocess.formats.layout import Layout
+from preprocess.long_video.commands import app as long_video
 
 if TYPE_CHECKING:
     from preprocess.pipeline.encode import RunOptions
@@ -261,6 +262,7 @@ def _in_turn(*steps: Callable[..., None]) -> Callable[..., None]:
 
 app.command("build", help="Raw data to shards: encode, then shards.")(_in_turn(encode, shards))
 app.add_typer(exports)
+app.add_typer(long_video, name="long-video")
 
 if __name__ == "__main__":
     console.run(app, "python -m preprocess")

@@ -22,6 +22,8 @@ Reason = Literal[
     "timeout",  # took longer than the time limit of one video
     "out_of_memory",  # took more memory than one worker is allowed to have
     "not_finite",  # the model gave NaN or infinity
+    "out_of_range",  # the model gave finite values that it never gives
+    "too_short",  # a scene of a long video that is shorter than 2 s
 ]
 """Why a sample was dropped. The set is closed, so that every table and card can name each reason."""
 

@@ -1,0 +1,268 @@
+"""The steps `latents` and `text`: what is there and good stays, the rest is made, and the books are kept."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from preprocess.console import progress
+from preprocess.errors import UserError
+from preprocess.formats.atomic import remove_temporary
+from preprocess.formats.layout import read_json
+from preprocess.long_video.components import (
+    find_component,
+    load_text_encoder,
+    load_tokenizer,
+    require,
+    versions,
+)
+from preprocess.long_video.devices import DTYPES, Rank, choose_devices
+from preprocess.long_video.folder import Folder, read_rows, settle
+from preprocess.long_video.jsonl import frame_settings, read_episodes
+from preprocess.long_video.segments import segment_texts
+from preprocess.long_video.tensors import Expected, fault, save_tensor, tensor_fault
+from preprocess.long_video.text import (
+    Prompt,
+    add_scene_tokens,
+    embed_prompts,
+    load_scene_tokens,
+    prompts_of,
+    save_scene_tokens,
+)
+from preprocess.long_video.work import run_tasks
+from preprocess.pipeline.executors import LocalExecutor
+from preprocess.pipeline.ledger import Ledger
+from preprocess.pipeline.machine import usable_cores
+from preprocess.samples import Reject
+
+_EPISODES_PER_TASK = 4
+PRELOAD = (
+    "torchvision.transforms.v2.functional",
+    "diffusers.models.autoencoders.autoencoder_kl_cogvideox",
+    "preprocess.media.video",
+    "preprocess.long_video.latents",
+)
+"""What workers find imported: starting one takes milliseconds instead of seconds. None of it touches a GPU."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelOptions:
+    """Which model, and where and how it runs.
+
+    Attributes:
+        model: Hub id or folder.
+        revision: On the Hub.
+        precision: `auto`, `fp32`, `bf16` or `fp16`.
+        device: `auto`, `cpu`, `cuda`, `cuda:N`.
+        overwrite: Throw away what was made with other settings.
+    """
+
+    model: str
+    revision: str | None = None
+    precision: str = "auto"
+    device: str = "auto"
+    overwrite: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a worker may take.
+
+    Attributes:
+        workers: Processes; default: one per GPU, or one on the CPU.
+        time_limit_s: For one episode.
+        memory_limit: Bytes of one worker, or None.
+    """
+
+    workers: int | None = None
+    time_limit_s: float = 3600.0
+    memory_limit: int | None = None
+
+
+@dataclass(slots=True)
+class Count:
+    """What a step did in this process: made, found good, rejected, and texts that were longer than the model takes."""
+
+    made: int = 0
+    kept: int = 0
+    rejected: int = 0
+    cut: int = 0
+    seconds: float = 0.0
+
+
+def encode_latents(
+    folder: Folder, stages: Sequence[int], options: ModelOptions, chunk_seconds: int, limits: Limits, rank: Rank
+) -> Count:
+    """Makes the latents of all episodes of some stages; each rank takes its share.
+
+    Raises:
+        UserError: Something is missing, or the latents that are there were made in another way.
+    """
+    require("diffusers")
+    from preprocess.long_video.latents import EncodeEpisodes, LatentSettings
+
+    began = time.monotonic()
+    raw, frames = folder.raw(), frame_settings(folder)
+    devices = choose_devices(options.device, rank)
+    vae = find_component(options.model, "vae", options.revision)
+    precision = settled_precision(options, folder.latents_settings, devices[0])
+    record = {
+        **vae.record(),
+        "precision": precision,
+        "chunk_seconds": chunk_seconds,
+        "dtype": "bfloat16",
+        "scaled": False,
+        "versions": versions("av", "diffusers", "torch", "torchvision"),
+    }
+    settle(folder.latents_settings, record, afresh=options.overwrite)
+    workers = limits.workers or len(devices)
+    executor = LocalExecutor(workers, limits.time_limit_s, limits.memory_limit, PRELOAD)
+    ledger, count = Ledger(folder.rejects("latents")), Count()
+    episodes = [episode for seconds in stages for episode in read_episodes(folder, seconds)]
+    for seconds in stages:
+        folder.latents(seconds).mkdir(parents=True, exist_ok=True)
+        if rank.world == 1:
+            remove_temporary(folder.latents(seconds))
+    share = rank.share(episodes)
+    with (
+        tempfile.TemporaryDirectory(prefix="long-video-") as claims,
+        progress(len(share), " episodes", "latents") as bar,
+    ):
+        settings = LatentSettings(
+            raw=raw,
+            folder=folder,
+            vae=vae,
+            frames=frames,
+            chunk_seconds=chunk_seconds,
+            precision=precision,
+            devices=tuple(devices[i % len(devices)] for i in range(workers)),
+            claims=Path(claims),
+            threads=max(1, usable_cores() // workers),
+        )
+        for report in run_tasks(executor, share, _EPISODES_PER_TASK, EncodeEpisodes(settings)):
+            bar.update()
+            if isinstance(report, Reject):
+                ledger.add(report)
+                count.rejected += 1
+            else:
+                count.made += report.made
+                count.kept += not report.made
+    if rank.world == 1:  # others' rejects are in the file, not in this memory
+        ledger.keep(_still_rejected(folder, stages))
+    count.seconds = time.monotonic() - began
+    return count
+
+
+def embed_texts(
+    folder: Folder,
+    options: ModelOptions,
+    tokenizer: str | None,
+    max_tokens: int,
+    seed: int,
+    batch_size: int | None,
+    extra: Iterable[Path],
+    rank: Rank,
+) -> Count:
+    """Makes the text embeddings that the episodes call for, each distinct text and variant once.
+
+    Args:
+        folder: Of the training set.
+        options: The text encoder; its pipeline's tokenizer is taken unless `tokenizer` names another.
+        tokenizer: Hub id or folder.
+        max_tokens: Length of an embedding.
+        seed: Of vocabulary rows that the checkpoint does not have.
+        batch_size: Texts per forward pass; default: 8 on a GPU, 1 on a CPU.
+        extra: More JSONL files with `scene_start`, `scene_end`, `text_0` … `text_n`.
+        rank: This process among those that share the work.
+
+    Raises:
+        UserError: A text is missing, or the embeddings that are there were made in another way.
+    """
+    import torch
+
+    began = time.monotonic()
+    prompts = wanted_prompts([*(folder.episodes(s) for s in folder.stages()), *extra])
+    device = choose_devices(options.device, rank)[0]
+    encoder = find_component(options.model, "text_encoder", options.revision)
+    words = find_component(tokenizer or options.model, "tokenizer", None if tokenizer else options.revision)
+    precision = settled_precision(options, folder.text_settings, device)
+    model = load_text_encoder(encoder, device, getattr(torch, DTYPES[precision]))
+    tokens = load_tokenizer(words)
+    record = {
+        **encoder.record(),
+        "tokenizer": words.id,
+        "precision": precision,
+        "max_tokens": max_tokens,
+        "dim": int(model.config.d_model),
+        "dtype": "bfloat16",
+        "scene_token_seed": seed,
+        "versions": versions("torch", "transformers"),
+    }
+    settle(folder.text_settings, record, afresh=options.overwrite)
+    if folder.scene_tokens.is_file():
+        load_scene_tokens(folder.scene_tokens, tokens, model)
+    else:
+        save_scene_tokens(folder.scene_tokens, add_scene_tokens(tokens, model, seed))
+    expected = Expected((max_tokens, record["dim"]))
+    if rank.world == 1:
+        remove_temporary(folder.text)
+    share = rank.share(prompts)
+    todo = [prompt for prompt in share if fault(folder.text / prompt.file, expected) is not None]
+    count = Count(kept=len(share) - len(todo))
+    with progress(len(todo), " texts", "text") as bar:
+        size = batch_size or (1 if device == "cpu" else 8)
+        for prompt, embedding, was_cut in embed_prompts(model, tokens, todo, max_tokens, size):
+            wrong = tensor_fault(embedding.to(torch.bfloat16), expected)
+            if wrong is not None:
+                raise UserError(
+                    f"the text encoder's embedding of {prompt.tagged[:60]!r} {wrong.message}",
+                    "Use --precision bf16 or fp32.",
+                )
+            save_tensor(folder.text / prompt.file, embedding)
+            count.made += 1
+            count.cut += was_cut
+            bar.update()
+    count.seconds = time.monotonic() - began
+    return count
+
+
+def wanted_prompts(files: Iterable[Path]) -> list[Prompt]:
+    """The distinct prompts of some JSONL files, in the order of their file names.
+
+    Raises:
+        UserError: A segment has no text.
+    """
+    prompts: dict[str, Prompt] = {}
+    for path in files:
+        for line, row in read_rows(path):
+            for prompt in prompts_of(segment_texts(row, path, line)):
+                if not prompt.text.strip():
+                    raise UserError(
+                        f"{path} line {line} has a segment without a text",
+                        "Write the texts into scenes.jsonl (`text`), or put a .txt beside each video and run `scenes` "
+                        "and `segments` again; the latents stay.",
+                    )
+                prompts[prompt.file] = prompt
+    return [prompts[name] for name in sorted(prompts)]
+
+
+def settled_precision(options: ModelOptions, settings: Path, device: str) -> str:
+    """The precision that was asked for; `auto` is that of the files that are there, else what the device does best."""
+    from preprocess.encoders.clip import choose_precision
+
+    before = {} if options.overwrite else read_json(settings)
+    if options.precision == "auto" and "precision" in before:
+        return str(before["precision"])
+    return choose_precision(options.precision, device)
+
+
+def _still_rejected(folder: Folder, stages: Sequence[int]) -> list[str]:
+    return [
+        episode.key
+        for seconds in {*folder.stages(), *stages}
+        for episode in read_episodes(folder, seconds)
+        if not (folder.latents(seconds) / f"{episode.key}.pt").is_file()
+    ]

@@ -1,0 +1,183 @@
+"""Where everything of one long-video training set lies, and the rule that its files were made with one set of settings.
+
+data/long-demo/
+├── found/<video>.json      length and cuts of each video, so that none is searched twice
+├── scenes.jsonl            one scene a line; a person may edit it
+├── episodes/09s.jsonl      one episode a line: where its segments lie, scene flags, texts
+├── latents/09s/<key>.pt    bfloat16 (16·L/4 + 1, 32, 60, 90), and latents/settings.json
+├── text/<sha>_<variant>.pt bfloat16 (493, d), text/settings.json, text/scene_tokens.safetensors
+├── train_09s.jsonl         what the training reads
+├── rejects_<step>.jsonl    what could not be used, and why
+└── source.json             the raw folder (the only file with paths of this machine)
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import shutil
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from preprocess.errors import SettingsError, UserError
+from preprocess.formats.atomic import write_if_changed
+from preprocess.formats.layout import json_bytes, read_json
+from preprocess.recipes._annotations import read_jsonl
+from preprocess.samples import JSON, canonical_json
+
+STAGES_S = (3, 9, 18, 30, 63)
+"""Lengths of the episodes of each training stage, in seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """Paths of one training set.
+
+    Attributes:
+        root: The folder that holds it all.
+    """
+
+    root: Path
+
+    @property
+    def source(self) -> Path:
+        """Where the raw videos are."""
+        return self.root / "source.json"
+
+    @property
+    def scenes(self) -> Path:
+        """All scenes, by video and start."""
+        return self.root / "scenes.jsonl"
+
+    def episodes(self, seconds: int) -> Path:
+        """The episodes of one stage."""
+        return self.root / "episodes" / f"{seconds:02d}s.jsonl"
+
+    @property
+    def frames(self) -> Path:
+        """Size and rate of the frames of all episodes."""
+        return self.root / "episodes" / "frames.json"
+
+    @property
+    def found(self) -> Path:
+        """What was found in each video: its length and its cuts."""
+        return self.root / "found"
+
+    @property
+    def latents_settings(self) -> Path:
+        """What the latents were made with."""
+        return self.root / "latents" / "settings.json"
+
+    def latents(self, seconds: int) -> Path:
+        """The latents of one stage."""
+        return self.root / "latents" / f"{seconds:02d}s"
+
+    @property
+    def text(self) -> Path:
+        """The text embeddings of all stages."""
+        return self.root / "text"
+
+    @property
+    def text_settings(self) -> Path:
+        """What the text embeddings were made with."""
+        return self.text / "settings.json"
+
+    @property
+    def scene_tokens(self) -> Path:
+        """The rows of the vocabulary that belong to `<start_scene>` and `<end_scene>`."""
+        return self.text / "scene_tokens.safetensors"
+
+    def train(self, seconds: int) -> Path:
+        """The training JSONL of one stage."""
+        return self.root / f"train_{seconds:02d}s.jsonl"
+
+    def rejects(self, step: str) -> Path:
+        """The ledger of rejects of one step: `scenes` or `latents`."""
+        return self.root / f"rejects_{step}.jsonl"
+
+    def stages(self) -> tuple[int, ...]:
+        """Seconds of the stages that have episodes.
+
+        Raises:
+            UserError: There are none yet.
+        """
+        found = tuple(sorted(int(p.stem[:-1]) for p in (self.root / "episodes").glob("[0-9]*s.jsonl")))
+        if not found:
+            raise UserError(
+                f"{self.root} has no episodes",
+                "Run `python -m preprocess long-video scenes`, then `segments`, on this folder first.",
+            )
+        return found
+
+    def raw(self) -> Path:
+        """The folder of the raw videos.
+
+        Raises:
+            UserError: It was never named, or is gone.
+        """
+        raw = read_json(self.source).get("raw")
+        if raw is None or not Path(raw).is_dir():
+            raise UserError(
+                f"the raw videos of {self.root} are {'unknown' if raw is None else f'not at {raw!r}'}",
+                "Run `python -m preprocess long-video scenes` with --raw.",
+            )
+        return Path(raw)
+
+    @contextlib.contextmanager
+    def only_run(self, step: str, rank: int = 0) -> Iterator[None]:
+        """Keeps a second run of the same step (and rank) out.
+
+        Raises:
+            UserError: There is one.
+        """
+        self.root.mkdir(parents=True, exist_ok=True)
+        with (self.root / f".lock_{step}_{rank}").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise UserError(
+                    f"another run of {step!r} is working on {self.root}", "Wait for it, or use another folder."
+                ) from error
+            yield
+
+
+def settle(path: Path, record: JSON, *, afresh: bool = False) -> None:
+    """Notes in `path` what the files beside and below it are made with.
+
+    Args:
+        path: A `settings.json`. Keys of `record` other than `versions` have to be as they are there.
+        afresh: Throw away what is there.
+
+    Raises:
+        SettingsError: They were made with something else.
+    """
+    before = {} if afresh else read_json(path)
+    for key in sorted({*before, *record} - {"versions"}) if before else ():
+        if before.get(key) != record.get(key):
+            raise SettingsError(
+                f"{path.parent} was made with {key} = {before.get(key)!r}, not {record.get(key)!r}",
+                "Give the option as it was, start afresh with --overwrite, or use another folder.",
+            )
+    if afresh and path.parent.is_dir():
+        shutil.rmtree(path.parent)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if not before:
+        write_if_changed(path, json_bytes(record))
+
+
+def write_rows(path: Path, rows: Iterable[JSON]) -> None:
+    """Writes JSON Lines, whole or not at all; a file that has these bytes already is left alone."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_if_changed(path, b"".join(canonical_json(row).encode() + b"\n" for row in rows))
+
+
+def read_rows(path: Path) -> list[tuple[int, JSON]]:
+    """Line number and object of each line of a JSON Lines file.
+
+    Raises:
+        UserError: There is no such file, or a line of it is no JSON object.
+    """
+    if not path.is_file():
+        raise UserError(f"there is no {path}", "Run the step of `python -m preprocess long-video` that writes it.")
+    return list(read_jsonl(path))

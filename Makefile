@@ -7,10 +7,11 @@ MODEL   ?=
 FPS     ?=
 OUT     ?= data
 NAME    ?=
+SAMPLE  ?=
 ORG     ?=
 PUBLIC  ?=
 ARGS    ?=
-export DATASET RAW MODEL FPS OUT NAME ORG PUBLIC
+export DATASET RAW MODEL FPS OUT NAME SAMPLE ORG PUBLIC
 
 VENV := .venv
 PY   := $(VENV)/bin/python
@@ -19,7 +20,7 @@ WHERE := "$$DATASET" --out "$$OUT" $${NAME:+--name "$$NAME"}
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup need-dataset build verify evaluate card page push stats retry new list test test-slow lint types bench clients clean
+.PHONY: help setup need-dataset build verify evaluate card preview page push stats retry new list test test-slow lint types bench clients clean
 
 help: ## show this list
 	@echo 'Usage: make TARGET [DATASET=name] [RAW=folder] [MODEL=name] [FPS=1] [OUT=data] [NAME=CLIP-Mine] [ARGS="…"]'
@@ -77,8 +78,14 @@ page: need-dataset setup ## the dataset card as an HTML page, to look at
 card: need-dataset setup ## write the dataset card again
 	@$(PY) -m dataset_cards card $(WHERE) $${ORG:+--org "$$ORG"} $(ARGS)
 
-verify: need-dataset setup ## check every byte of a built dataset
-	@$(PY) -m builders verify "$$($(PY) -m preprocess where $(WHERE))" $(ARGS)
+verify: need-dataset setup ## check every byte of a built dataset (SAMPLE=100 RAW=: encode so many again, compare)
+	@$(PY) -m builders verify "$$($(PY) -m preprocess where $(WHERE))" \
+	  $${SAMPLE:+--sample "$$SAMPLE" --dataset "$$DATASET" $${RAW:+--raw "$$RAW"}} $(ARGS)
+
+preview: need-dataset setup ## contact sheets for the Hub's viewer (ARGS="--samples 100 --allow-frames"), then the card
+	@$(PY) -m preprocess preview $(WHERE) $${RAW:+--raw "$$RAW"} $(ARGS)
+	@$(PY) -m dataset_cards card $(WHERE) $${ORG:+--org "$$ORG"}
+	@$(PY) -m builders verify "$$($(PY) -m preprocess where $(WHERE))"
 
 push: need-dataset setup ## verify, then upload to the Hub (ORG=; PUBLIC=1; ARGS="--dry-run")
 	@test -n "$$ORG" || { echo 'error: whose repository? Say ORG=name.' >&2; exit 2; }

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from preprocess.console import new_app, run, table
+from preprocess.errors import UserError
 
 if TYPE_CHECKING:
     from builders.verify import Verification
@@ -22,12 +24,36 @@ Workers = Annotated[int, typer.Option(help="Processes that read tars.", min=1)]
 
 
 @app.command()
-def verify(folder: Folder, workers: Workers = CPUS) -> None:
+def verify(
+    folder: Folder,
+    workers: Workers = CPUS,
+    sample: Annotated[
+        int | None, typer.Option(min=1, help="Encode so many samples again and compare.", show_default=False)
+    ] = None,
+    raw: Annotated[
+        str | None, typer.Option(help="Their raw folder or table. [default: as in the build]", show_default=False)
+    ] = None,
+    dataset: Annotated[
+        str | None, typer.Option(help="Their recipe, for a folder that was not built here.", show_default=False)
+    ] = None,
+) -> None:
     """Checks every tar, table and number; exit code 1 when anything is wrong."""
+    from builders.encode_again import encode_again
     from builders.hub import local_folder
     from builders.verify import verify as verify_folder
 
-    result = verify_folder(local_folder(folder), workers=workers)
+    if sample is None and (raw or dataset):
+        raise UserError("--raw and --dataset are for samples that are encoded again", "Say how many: --sample 100.")
+    place = local_folder(folder)
+    result = verify_folder(place, workers=workers)
+    if sample is not None:
+        try:
+            found, line = encode_again(place, sample, dataset=dataset, raw=raw, workers=workers)
+        except UserError:
+            _report(result)
+            raise
+        result = replace(result, findings=tuple(sorted((*result.findings, *found))))
+        print(line)
     _report(result)
     if result.findings:
         raise typer.Exit(1)

@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from builders.folder_check import PREVIEW_FOLDER
 from preprocess.errors import UserError
 from preprocess.formats.atomic import is_temporary
+from preprocess.formats.preview import PREVIEW_FOLDER
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi

@@ -143,6 +143,7 @@ def context(facts: Facts, figures: Sequence[Figure] = ()) -> JSON:
         "reject_table": parts.reject_table(facts),
         "rejects_file": Markdown(f"[`{REJECTS}`]({REJECTS})") if facts.rejects else None,
         "load": snippets(facts.layout.hub_name, facts.repository, facts.shards, hub_splits),
+        "sheets": sum(shard.samples for shard in facts.preview),
         "remotes": parts.remotes(facts),
         "licence_sentence": parts.licence_sentence(facts),
         "figures": figures,
@@ -155,7 +156,12 @@ def context(facts: Facts, figures: Sequence[Figure] = ()) -> JSON:
 def _front_matter(facts: Facts) -> str:
     encoder = facts.manifest["encoder"]
     data = card_data(
-        facts.spec, facts.shards, dim=encoder["dim"], dtype=encoder["dtype"], pretty_name=facts.layout.hub_name
+        facts.spec,
+        facts.shards,
+        dim=encoder["dim"],
+        dtype=encoder["dtype"],
+        preview=facts.preview,
+        pretty_name=facts.layout.hub_name,
     )
     problems: Sequence[str] = check_front_matter(data)
     if problems:

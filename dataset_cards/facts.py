@@ -21,6 +21,7 @@ from preprocess.errors import UserError
 from preprocess.formats.layout import Layout, read_json, write_json
 from preprocess.formats.manifest import MANIFEST_FILE, Manifest
 from preprocess.formats.manifest import read as read_manifest
+from preprocess.formats.preview import read_preview
 from preprocess.formats.splits import SPLITS_FILE, read_splits
 from preprocess.formats.tar import TarTriple, iter_triples
 from preprocess.formats.triples import npy_array, parse_json
@@ -44,6 +45,7 @@ class Facts:
         rejects: The lines of `rejects.jsonl`; empty where the file is not there.
         evaluation: `evaluation.json` where it was made from these shards, else None.
         raw_bytes: Size of the source files where the build noted it, else None.
+        preview: The tars of contact sheets; empty where none were made.
     """
 
     spec: DatasetSpec
@@ -58,6 +60,7 @@ class Facts:
     prose: Prose
     evaluation: JSON | None
     raw_bytes: int | None
+    preview: tuple[ShardReport, ...]
 
 
 def read_facts(spec: DatasetSpec, layout: Layout, org: str | None = None, prose: Prose | None = None) -> Facts:
@@ -85,6 +88,7 @@ def read_facts(spec: DatasetSpec, layout: Layout, org: str | None = None, prose:
         prose=read_prose(spec.name) if prose is None else prose,
         evaluation=evaluation if evaluation.get("dataset_sha256") == sha256 else None,
         raw_bytes=raw_bytes(layout),
+        preview=tuple(read_preview(layout.dataset)),
     )
 
 

@@ -22,6 +22,7 @@ class Snippets:
 
     plain: str
     streaming: str
+    preview: str
     webdataset: str
     torch: str
 
@@ -52,6 +53,13 @@ from datasets import load_dataset
 
 stream = load_dataset("{where}", split="{hub_splits[0]}", streaming=True)
 sample = next(iter(stream))
+""",
+        preview=f"""\
+from datasets import load_dataset
+
+sheets = load_dataset("{where}", "preview")
+sheet = next(iter(next(iter(sheets.values()))))
+sheet["jpg"], sheet["txt"], sheet["__key__"]
 """,
         webdataset=f"""\
 import webdataset as wds

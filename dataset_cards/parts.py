@@ -161,7 +161,8 @@ def licence_sentence(facts: Facts) -> Markdown:
         terms = f"The source has no licence that the Hub has a name for; its own terms hold{at}."
     else:
         terms = f"The source is published under {markup.code(spec.license)}{at}."
+    shown = ", but for the frames on the contact sheets in `preview`" if facts.preview else ""
     return Markdown(
         f"{terms} The embeddings, captions and labels are derived from it, so those terms go on to hold for whoever "
-        "uses them. The videos and images themselves are not part of this dataset."
+        f"uses them. The videos and images themselves are not part of this dataset{shown}."
     )

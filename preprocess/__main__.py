@@ -165,6 +165,39 @@ def shards(
 
 
 @app.command()
+def recheck(
+    dataset: options.Dataset,
+    raw: options.Raw = None,
+    out: options.Out = Path("data"),
+    name: options.Name = None,
+    n: Annotated[int, typer.Option("-n", min=1, help="Samples to encode.")] = 100,
+    seed: Annotated[int, typer.Option(help="Another one chooses other samples.")] = 0,
+    model: Annotated[
+        str | None, typer.Option(help="Where the model is. [default: as in the build]", show_default=False)
+    ] = None,
+    workers: options.Workers = None,
+    time_limit: options.TimeLimit = 600,
+    max_memory: options.MaxMemory = None,
+) -> None:
+    """Encode some packed samples again and compare; exit code 1 when any differs."""
+    from preprocess.formats.manifest import MANIFEST_FILE, read
+    from preprocess.pipeline.index import read_source, settle_source
+    from preprocess.pipeline.recheck import RunOptions
+    from preprocess.pipeline.recheck import recheck as compare
+
+    recipe, layout = options.open_dataset(dataset, out, name)
+    manifest = read(layout.dataset / MANIFEST_FILE)
+    source = settle_source(recipe, layout, raw, moved=True)
+    run = RunOptions(n, seed, model, workers, time_limit, options.gigabytes(max_memory))
+    compared, differences = compare(manifest, read_source(recipe, source), str(source.folder), layout, run)
+    for difference in differences:
+        print(difference)
+    print(f"{compared:,} samples encoded again, {len(differences):,} differ")
+    if differences:
+        raise typer.Exit(1)
+
+
+@app.command()
 def where(dataset: options.Dataset, out: options.Out = Path("data"), name: options.Name = None) -> None:
     """Print the folder of the built dataset, for scripts."""
     print(options.open_dataset(dataset, out, name)[1].dataset)

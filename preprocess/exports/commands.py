@@ -1,4 +1,4 @@
-"""The commands that give the samples another shape: `frames`, `annotations`, `llama-factory`."""
+"""The commands that give the samples another shape: `frames`, `annotations`, `llama-factory`, `preview`."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from preprocess import console, options
+from preprocess.formats.preview import PREVIEW_FOLDER
 
 app = typer.Typer()
 
@@ -101,3 +102,38 @@ def export_llama_factory(
     print(f"{done.questions:,} questions on {done.videos:,} videos in {done.file}")
     for reason, count in sorted(done.passed_over.items()):
         print(f"passed over: {count:,} {reason}")
+
+
+@app.command("preview")
+def export_preview(
+    dataset: options.Dataset,
+    raw: options.Raw = None,
+    out: options.Out = Path("data"),
+    name: options.Name = None,
+    samples: Annotated[int, typer.Option(min=1, help="Contact sheets for each split, at most.")] = 100,
+    allow_frames: Annotated[
+        bool, typer.Option("--allow-frames", help="You have the rights to publish frames, whatever the licence says.")
+    ] = False,
+    workers: options.Workers = None,
+    time_limit: options.TimeLimit = 600,
+    max_memory: options.MaxMemory = None,
+) -> None:
+    """Add contact sheets of some samples to a packed dataset.
+
+    They become a second config, `preview`, once the card is written again.
+    """
+    from preprocess.exports.preview import RunOptions, check_licence, make_preview
+    from preprocess.formats.manifest import MANIFEST_FILE, read
+    from preprocess.pipeline.index import only_run, read_source, settle_source
+
+    recipe, layout = options.open_dataset(dataset, out, name)
+    check_licence(recipe.SPEC, allow_frames)
+    manifest = read(layout.dataset / MANIFEST_FILE)
+    source = settle_source(recipe, layout, raw, moved=True)
+    run = RunOptions(samples, workers, time_limit, options.gigabytes(max_memory))
+    with only_run(layout):
+        done = make_preview(manifest, read_source(recipe, source), str(source.folder), layout, run)
+    for reject in done.rejects:
+        print(f"no sheet of {reject.key}: {reject.reason}, {reject.message}")
+    sheets = sum(tar.samples for tar in done.tars)
+    print(f"{sheets:,} contact sheets in {layout.dataset / PREVIEW_FOLDER} ({done.drawn:,} new)")

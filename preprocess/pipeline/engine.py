@@ -2,7 +2,7 @@
 
 The same steps run in two places. On a CPU each worker process does all of them (`EncodeChunk`). On a GPU the worker
 processes only decode (`DecodeChunk`), frames come over in shared memory, and the process that holds the encoder does
-the rest (`preprocess.pipeline.feed`).
+the rest (`preprocess.pipeline.feed`). Where nothing is to be written, `EmbedChunk` stops before that.
 """
 
 from __future__ import annotations
@@ -73,6 +73,11 @@ class Embedded:
     truncated: bool
     vectors: NDArray[np.float32]
 
+    @property
+    def key(self) -> str:
+        """Key of the sample."""
+        return self.sample.key
+
 
 class Batcher:
     """Fills batches of one fixed size across videos, and gives each video its rows back.
@@ -136,6 +141,25 @@ class DecodeChunk:
 
 
 @dataclass(frozen=True, slots=True)
+class EmbedChunk:
+    """Decodes and encodes the samples of a chunk, in one process with one thread."""
+
+    settings: Settings
+
+    def __call__(self, chunk: Chunk, watch: Watch) -> Iterator[Embedded | Reject]:
+        """Yields the vectors of each sample, or why there are none."""
+        batcher: Batcher | None = None
+        for decoded in DecodeChunk(self.settings)(chunk, watch):
+            if isinstance(decoded, Reject):
+                yield decoded
+                continue
+            batcher = batcher or Batcher(_worker_encoder(self.settings))
+            yield from batcher.add(*decoded)
+        if batcher:
+            yield from batcher.flush()
+
+
+@dataclass(frozen=True, slots=True)
 class EncodeChunk:
     """Decodes, encodes and writes the samples of a chunk, in one process with one thread."""
 
@@ -143,15 +167,8 @@ class EncodeChunk:
 
     def __call__(self, chunk: Chunk, watch: Watch) -> Iterator[Written | Reject]:
         """Yields a report for each sample once its triple is on disk."""
-        batcher: Batcher | None = None
-        for decoded in DecodeChunk(self.settings)(chunk, watch):
-            if isinstance(decoded, Reject):
-                yield decoded
-                continue
-            batcher = batcher or Batcher(_worker_encoder(self.settings))
-            yield from write_all(batcher.add(*decoded), self.settings)
-        if batcher:
-            yield from write_all(batcher.flush(), self.settings)
+        for item in EmbedChunk(self.settings)(chunk, watch):
+            yield from (item,) if isinstance(item, Reject) else write_all((item,), self.settings)
 
 
 def decode(sample: Sample, settings: Settings) -> Clip | Reject:

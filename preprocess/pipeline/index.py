@@ -59,6 +59,7 @@ def settle_source(
     split_protocol: str | None = None,
     *,
     afresh: bool = False,
+    moved: bool = False,
 ) -> Source:
     """Where the samples come from; what is None is as it was in the last run into this output, else the default.
 
@@ -66,6 +67,7 @@ def settle_source(
 
     Args:
         afresh: The output that is there will be thrown away, so it forbids nothing.
+        moved: The raw data may lie elsewhere now: for commands that compare with the output and add nothing to it.
 
     Raises:
         RawDataError: There is no raw data.
@@ -90,7 +92,8 @@ def settle_source(
         split_protocol=split_protocol or before.get("split_protocol"),
     )
     source = Source(spec.name, path, options)
-    for field in ("dataset", "raw") if before and not afresh else ():
+    binding = () if afresh or not before else ("dataset",) if moved else ("dataset", "raw")
+    for field in binding:
         if (here := source.to_json()[field]) != before[field]:
             raise SettingsError(
                 f"{layout.work} was made with {field} {before[field]!r}, not {here!r}",
@@ -98,6 +101,17 @@ def settle_source(
                 f"moved, remove {layout.source.name} there.",
             )
     return source
+
+
+def read_source(recipe: Recipe, source: Source) -> list[Sample]:
+    """The samples of a dataset, by split and key; raw files that the recipe can make itself are made.
+
+    Raises:
+        RawDataError: There is no raw data, or it is not laid out as the recipe expects.
+    """
+    if hasattr(recipe, "prepare"):
+        recipe.prepare(source.raw)
+    return in_order(list(recipe.samples(source.raw, source.options)))
 
 
 def index_samples(recipe: Recipe, source: Source, layout: Layout) -> list[Sample]:
@@ -108,9 +122,7 @@ def index_samples(recipe: Recipe, source: Source, layout: Layout) -> list[Sample
     Raises:
         RawDataError: There is no raw data, or it is not laid out as the recipe expects.
     """
-    if hasattr(recipe, "prepare"):
-        recipe.prepare(source.raw)
-    samples = in_order(list(recipe.samples(source.raw, source.options)))
+    samples = read_source(recipe, source)
     write_if_changed(layout.source, json_bytes({**read_json(layout.source), **source.to_json()}))
     if not _is_the_list(layout.samples, samples):
         before = read_samples(layout.samples) if layout.samples.is_file() else []

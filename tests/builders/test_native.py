@@ -236,8 +236,8 @@ def with_preview(folder: Path, spec: Any) -> ShardReport:
         Image.new("RGB", (32, 16), (80 * i, 0, 0)).save(file, "JPEG")
         body += member(f"vid_{i:05d}.jpg", file.getvalue()) + member(f"vid_{i:05d}.txt", f"sheet {i}".encode())
     body += end_of_archive(len(body))
-    (folder / "preview/preview_00000.tar").write_bytes(body)
-    report = ShardReport("preview/preview_00000.tar", "train", 3, 0, len(body), "")
+    (folder / "preview/train_00000.tar").write_bytes(body)
+    report = ShardReport("preview/train_00000.tar", "train", 3, 0, len(body), "")
     card = front_matter(card_data(spec, shards, dim=DIM, dtype="float16", preview=[report]))
     (folder / "README.md").write_text(card, encoding="utf-8")
     return report

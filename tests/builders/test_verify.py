@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from builders.card_yaml import card_data, front_matter
 from builders.findings import REMEDIES, Finding, Findings
@@ -307,6 +308,25 @@ def rejected_twice(folder: Path) -> None:
     path.write_text(path.read_text("utf-8").replace("lost_video", "train_000"), encoding="utf-8")
 
 
+def preview(*parts: tuple[str, bytes]) -> Callable[[Path], None]:
+    """Adds contact sheets that the card does not know of."""
+
+    def defect(folder: Path) -> None:
+        (folder / "preview").mkdir()
+        (folder / "preview" / "train_00000.tar").write_bytes(tar_bytes(list(parts)))
+
+    return defect
+
+
+def jpeg() -> bytes:
+    file = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(file, "JPEG")
+    return file.getvalue()
+
+
+JPG, TXT = ("vid_00000.jpg", jpeg()), ("vid_00000.txt", b"a sheet")
+NO_CONFIG = "card_configs card_features card_counts"
+
 IN_FOLDER: dict[str, tuple[Callable[[Path], None], str]] = {
     "a loading script": (added("CLIP-Shapes.py"), "root_script"),
     "a temporary file": (added(".ds_00000.tar.tmp"), "stray_file"),
@@ -394,6 +414,12 @@ IN_FOLDER: dict[str, tuple[Callable[[Path], None], str]] = {
         edit_text("README.md", "# CLIP", "![x](assets/x.png)\n# CLIP"),
         "card_link",
     ),
+    "a preview that the card does not name": (preview(JPG, TXT), NO_CONFIG),
+    "a sheet without its text": (preview(JPG), f"preview_sheet {NO_CONFIG}"),
+    "a sheet that is no picture": (preview(("vid_00000.jpg", JPG[1][:-40]), TXT), f"preview_sheet {NO_CONFIG}"),
+    "a sheet of no sample": (preview(("vid_00099.jpg", JPG[1]), ("vid_00099.txt", b"x")), f"preview_sheet {NO_CONFIG}"),
+    "a sheet's text in Latin-1": (preview(JPG, ("vid_00000.txt", b"Fr\xfchling")), f"txt_utf8 {NO_CONFIG}"),
+    "a stray file in the preview": (added("preview/notes.txt"), "stray_file"),
     "card points out of the folder": (edit_text("README.md", "# CLIP", "[x](../work/x.json)\n# CLIP"), "card_link"),
 }  # fmt: skip
 
@@ -444,7 +470,8 @@ def test_one_key_in_two_samples(make_dataset: Any, dataset_spec: Any):
 
 def test_every_code_is_planted_somewhere():
     planted = {code for table in (IN_TAR, ARCHIVES, IN_FOLDER) for _, text in table.values() for code in text.split()}
-    assert set(REMEDIES) - planted == {"no_shards"}, "tested on its own below"
+    elsewhere = {"no_shards", "sample_vectors", "sample_rows", "sample_source"}
+    assert set(REMEDIES) - planted == elsewhere, "tested below, and in pipeline/test_recheck.py"
     assert len({*IN_TAR, *ARCHIVES, *IN_FOLDER}) >= 30
 
 

@@ -7,9 +7,11 @@ MODEL   ?=
 FPS     ?=
 OUT     ?= data
 NAME    ?=
+SAMPLE  ?=
 ORG     ?=
+PUBLIC  ?=
 ARGS    ?=
-export DATASET RAW MODEL FPS OUT NAME ORG
+export DATASET RAW MODEL FPS OUT NAME SAMPLE ORG PUBLIC
 
 VENV := .venv
 PY   := $(VENV)/bin/python
@@ -18,7 +20,7 @@ WHERE := "$$DATASET" --out "$$OUT" $${NAME:+--name "$$NAME"}
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup build verify evaluate card push retry new list test test-slow lint types bench clients clean
+.PHONY: help setup need-dataset build verify evaluate card preview page push stats retry new list test test-slow lint types bench clients clean
 
 help: ## show this list
 	@echo 'Usage: make TARGET [DATASET=name] [RAW=folder] [MODEL=name] [FPS=1] [OUT=data] [NAME=CLIP-Mine] [ARGS="…"]'
@@ -37,18 +39,28 @@ $(VENV)/.run: requirements.txt
 	@$(PY) -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	@touch $@
 
-$(VENV)/.dev: requirements-dev.txt $(VENV)/.run
+$(VENV)/.dev: requirements-dev.txt $(VENV)/.long-video
 	@$(PY) -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@touch $@
+
+$(VENV)/.long-video: requirements-long-video.txt $(VENV)/.run
+	@$(PY) -m pip install --quiet --disable-pip-version-check -r requirements-long-video.txt
 	@touch $@
 
 need-dataset:
 	@test -n "$$DATASET" || { echo 'error: which dataset? Say DATASET=name; `make list` shows them.' >&2; exit 2; }
 
 build: need-dataset setup ## raw data to a dataset ready for the Hub: encode, pack, card, verify (DATASET=, RAW=)
+ifeq ($(DATASET),long-demo)
+build: $(VENV)/.long-video
+	@$(PY) -m preprocess long-video demo --out "$$OUT" $(ARGS)
+else
 	@$(PY) -m preprocess build $(WHERE) $${RAW:+--raw "$$RAW"} $${MODEL:+--model "$$MODEL"} $${FPS:+--fps "$$FPS"} $(ARGS)
+	@$(PY) -m dataset_cards evaluate $(WHERE)
 	@$(PY) -m dataset_cards card $(WHERE) $${ORG:+--org "$$ORG"}
 	@$(PY) -m builders verify "$$($(PY) -m preprocess where $(WHERE))"
 	@$(PY) -m preprocess report $(WHERE)
+endif
 
 retry: need-dataset setup ## try the rejected samples again, then pack and verify
 	@$(PY) -m preprocess retry $(WHERE) $(ARGS)
@@ -57,11 +69,30 @@ retry: need-dataset setup ## try the rejected samples again, then pack and verif
 list: setup ## list the datasets
 	@$(PY) -m preprocess list
 
+evaluate: need-dataset setup ## measure the embeddings: zero-shot, linear probe, retrieval, leakage
+	@$(PY) -m dataset_cards evaluate $(WHERE) $(ARGS)
+
+page: need-dataset setup ## the dataset card as an HTML page, to look at
+	@$(PY) -m dataset_cards page $(WHERE) $(ARGS)
+
 card: need-dataset setup ## write the dataset card again
 	@$(PY) -m dataset_cards card $(WHERE) $${ORG:+--org "$$ORG"} $(ARGS)
 
-verify: need-dataset setup ## check every byte of a built dataset
-	@$(PY) -m builders verify "$$($(PY) -m preprocess where $(WHERE))" $(ARGS)
+verify: need-dataset setup ## check every byte of a built dataset (SAMPLE=100 RAW=: encode so many again, compare)
+	@$(PY) -m builders verify "$$($(PY) -m preprocess where $(WHERE))" \
+	  $${SAMPLE:+--sample "$$SAMPLE" --dataset "$$DATASET" $${RAW:+--raw "$$RAW"}} $(ARGS)
+
+preview: need-dataset setup ## contact sheets for the Hub's viewer (ARGS="--samples 100 --allow-frames"), then the card
+	@$(PY) -m preprocess preview $(WHERE) $${RAW:+--raw "$$RAW"} $(ARGS)
+	@$(PY) -m dataset_cards card $(WHERE) $${ORG:+--org "$$ORG"}
+	@$(PY) -m builders verify "$$($(PY) -m preprocess where $(WHERE))"
+
+push: need-dataset setup ## verify, then upload to the Hub (ORG=; PUBLIC=1; ARGS="--dry-run")
+	@test -n "$$ORG" || { echo 'error: whose repository? Say ORG=name.' >&2; exit 2; }
+	@$(PY) -m builders push "$$($(PY) -m preprocess where $(WHERE))" --org "$$ORG" $${PUBLIC:+--public} $(ARGS)
+
+stats: need-dataset setup ## samples, frames, rejects, tars and bytes of a built dataset
+	@$(PY) -m builders stats "$$($(PY) -m preprocess where $(WHERE))"
 
 new: need-dataset setup ## start a new dataset: recipe, prose, fixture (DATASET=)
 	@$(PY) -m preprocess new "$$DATASET"
@@ -82,6 +113,9 @@ types: $(VENV)/.dev ## mypy, strict
 
 bench: $(VENV)/.dev ## speed and memory, side by side with peers
 	@for bench in benchmarks/[a-z]*.py; do echo "== $$bench"; $(PY) "$$bench" || exit 1; done
+
+clients: $(VENV)/.dev ## other projects' readers on what we write (CLIENTS_DIR= for their checkouts)
+	@$(PY) tests/clients/run.py $(ARGS)
 
 clean: ## remove caches of the tools (never data or .venv)
 	@rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -2,7 +2,8 @@
 
     python benchmarks/read.py                     # 5,000 samples of (10, 512) float16 in a temporary folder
     python benchmarks/read.py data/CLIP-MSRVTT    # the train split of a dataset that is there
-    CLIENTS_DIR=… python benchmarks/read.py       # also clip-video-encode's EmbeddingWebDatasetReader
+    CLIENTS_DIR=… .venv-clients/clip_video_encode/bin/python benchmarks/read.py
+                                                  # also clip-video-encode's reader, after `make clients`
 
 Each contender is run `--repeat` times after one pass that warms the page cache, in turn with its rival; the best run
 counts, as everything else on the machine only ever makes a run slower.
@@ -145,7 +146,7 @@ def plain_webdataset(folder: Path) -> int:
 
 
 def clip_video_encode(folder: Path) -> int:
-    """clip-video-encode's reader, from its checkout as it is."""
+    """clip-video-encode's reader, from its checkout as it is; it wants a worker at least, and `open_clip` installed."""
     path = Path(os.environ["CLIENTS_DIR"]) / "iejMac/clip-video-encode/clip_video_encode/dataset/dataset_reader.py"
     if "dataset_reader" not in sys.modules:
         spec = importlib.util.spec_from_file_location("dataset_reader", path)
@@ -154,7 +155,7 @@ def clip_video_encode(folder: Path) -> int:
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
         sys.modules["dataset_reader"] = module
-    reader = sys.modules["dataset_reader"].EmbeddingWebDatasetReader(tars(folder), LENGTH, BATCH, 0, enable_text=False)
+    reader = sys.modules["dataset_reader"].EmbeddingWebDatasetReader(tars(folder), LENGTH, BATCH, 1, enable_text=False)
     return sum(len(batch["embeddings"]) for batch in reader)
 
 

@@ -19,7 +19,6 @@ from builders.card_yaml import (
 )
 from builders.findings import Finding, Findings
 from builders.folder_check import README_FILE
-from preprocess.formats.tar import iter_members
 from preprocess.samples import ShardReport
 
 if TYPE_CHECKING:
@@ -29,7 +28,9 @@ _LINK = re.compile(r"\]\(\s*<?([^)>\s]+)|<img[^>]*\bsrc\s*=\s*[\"']([^\"']+)", r
 _ELSEWHERE = re.compile(r"[a-z][a-z0-9+.-]*:|#|//", re.IGNORECASE)
 
 
-def check_card(folder: Path, shards: Sequence[ShardReport], dim: int, dtype: str) -> Iterator[Finding]:
+def check_card(
+    folder: Path, shards: Sequence[ShardReport], dim: int, dtype: str, preview: Sequence[ShardReport] | None = ()
+) -> Iterator[Finding]:
     """Everything that is wrong with `folder/README.md`.
 
     Args:
@@ -37,6 +38,7 @@ def check_card(folder: Path, shards: Sequence[ShardReport], dim: int, dtype: str
         shards: What the tars hold.
         dim: Length of one vector.
         dtype: `float16` or `float32`.
+        preview: What the tars of the preview hold; None where that is not known.
     """
     path = folder / README_FILE
     if not path.is_file():
@@ -53,8 +55,8 @@ def check_card(folder: Path, shards: Sequence[ShardReport], dim: int, dtype: str
         found.add("card_ids" if "is not an id" in problem else "card_yaml", problem)
     if not any(finding.code == "card_yaml" for finding in found):
         _check_config(data, "default", shards, embedding_features(dim, dtype), found)
-        if "preview" in _by_config(data.get("configs")):
-            _check_config(data, "preview", _preview(folder, data), preview_features(), found)
+        if preview or (preview is not None and "preview" in _by_config(data.get("configs"))):
+            _check_config(data, "preview", preview, preview_features(), found)
     category = size_category(sum(shard.samples for shard in shards))
     if data.get("size_categories") not in (category, [category]):
         found.add("card_counts", f"size_categories is {data.get('size_categories')!r}, should be {category!r}")
@@ -107,20 +109,6 @@ def _difference(got: Mapping[str, str], wanted: Mapping[str, str]) -> str:
     moved = [f"{tar} is {got[tar]}, should be {wanted[tar]}" for tar in both if got[tar] != wanted[tar]]
     parts = [f"does not list {lacking[:5]}"] * bool(lacking) + [f"lists {surplus[:5]}"] * bool(surplus) + moved[:5]
     return "; ".join(parts) or "the tars are not listed split by split in their order"
-
-
-def _preview(folder: Path, data: DatasetCardData) -> list[ShardReport]:
-    """What the tars of the preview hold; those that are not there count as empty and fail the comparison."""
-    from builders.card_yaml import HUB_SPLITS
-
-    ours = {theirs: split for split, theirs in HUB_SPLITS.items()}
-    reports = []
-    for tar, split in _tars(_by_config(data.get("configs"))["preview"].get("data_files")).items():
-        path = folder / tar
-        if split in ours and path.resolve().is_relative_to(folder.resolve()) and path.is_file():
-            samples = len({member.name.partition(".")[0] for member in iter_members(path)})
-            reports.append(ShardReport(tar, ours[split], samples, 0, path.stat().st_size, ""))
-    return reports
 
 
 def _links(readme: str) -> Iterator[str]:

@@ -27,6 +27,7 @@ from datasets.builder import Key
 
 from builders.card_yaml import DTYPES, HUB_SPLITS, embedding_features
 from builders.hub import local_folder
+from builders.shard_index import ShardIndex
 from preprocess.errors import DamagedFileError, UserError
 from preprocess.formats.splits import SPLITS_FILE, read_splits
 from preprocess.formats.tar import TarTriple, iter_triples
@@ -101,7 +102,8 @@ class EmbeddingsBuilder(datasets.ArrowBasedBuilder):  # type: ignore[misc]
 def open_triples(tar: str) -> Iterator[TarTriple]:
     """The triples of a tar: a local file is mapped into memory, a URL is read once, forwards."""
     if "://" not in tar:
-        yield from iter_triples(Path(tar))
+        index = ShardIndex(Path(tar))
+        yield from (TarTriple(id_, *index.parts(i)) for i, id_ in enumerate(index.ids))
         return
     with fsspec.open(tar, "rb") as file:
         yield from iter_triples(file, name=tar)

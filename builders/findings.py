@@ -67,6 +67,12 @@ REMEDIES = {
     "manifest_encoder": "The manifest names another dim or dtype than the tars hold: pack again.",
     "manifest_private": "Pack again: what is published names no folder of this machine.",
     "rejects": "Run the build again: the manifest and rejects.jsonl must come from one run.",
+    # the preview
+    "preview_sheet": "Make the contact sheets again (python -m preprocess preview), then the card.",
+    # samples that were encoded again
+    "sample_vectors": "The vectors are not those of this video: encode again (--overwrite), then pack.",
+    "sample_rows": "The rows are not those of this video: encode again (--overwrite), then pack.",
+    "sample_source": "See that RAW is what the dataset was made from; where a file has gone for good, leave it.",
     # the card
     "card_missing": _CARD,
     "card_yaml": _CARD,

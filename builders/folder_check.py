@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 from builders.findings import Finding, Findings
 from builders.shard_check import ShardScan
 from preprocess.formats.manifest import MANIFEST_FILE, Manifest
+from preprocess.formats.preview import PREVIEW_FOLDER
 from preprocess.formats.shards import SHARD_NAME
 from preprocess.formats.splits import SIZES_FILE, SPLITS_FILE
 from preprocess.formats.triples import META_KEYS
 from preprocess.samples import Reject, Split
 
 README_FILE = "README.md"
-PREVIEW_FOLDER = "preview"
 REJECTS_FILE = "rejects.jsonl"
 _FILES = frozenset(
     {README_FILE, SPLITS_FILE, SIZES_FILE, MANIFEST_FILE, REJECTS_FILE, ".gitattributes", "LICENSE", "LICENSE.md"}

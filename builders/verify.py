@@ -15,6 +15,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
+import numpy as np
+from numpy.typing import NDArray
+
 from builders.card_check import check_card
 from builders.findings import Finding, Findings
 from builders.folder_check import (
@@ -26,6 +29,7 @@ from builders.folder_check import (
     check_sizes,
     check_splits,
 )
+from builders.preview_check import check_preview
 from builders.sample_check import Expected, peek
 from builders.shard_check import ShardScan, scan_shard
 from preprocess.console import progress
@@ -55,13 +59,12 @@ class Verification:
     bytes: int
 
 
-def verify(folder: Path, *, workers: int = 1, per_shard: int = PER_SHARD) -> Verification:
+def verify(folder: Path, *, workers: int = 1) -> Verification:
     """Checks everything about a dataset's folder.
 
     Args:
         folder: What would be pushed.
         workers: Processes that read tars.
-        per_shard: Samples that every tar but the last of its split holds.
 
     Raises:
         UserError: There is no such folder.
@@ -81,6 +84,7 @@ def verify(folder: Path, *, workers: int = 1, per_shard: int = PER_SHARD) -> Ver
         found += scan.findings
     found += check_ids(scans)
     if splits is not None:
+        per_shard = PER_SHARD if manifest is None else manifest["order"]["per_shard"]
         found += check_splits(scans, splits, per_shard)
     if sizes is not None:
         found += check_sizes(scans, sizes)
@@ -88,7 +92,9 @@ def verify(folder: Path, *, workers: int = 1, per_shard: int = PER_SHARD) -> Ver
         found += check_manifest(scans, splits, manifest)
         found += check_rejects(folder / REJECTS_FILE, manifest, frozenset(key for scan in scans for key in scan.keys))
     if splits is not None:
-        found += check_card(folder, list(_reports(scans, splits)), expected.dim, expected.dtype)
+        preview, wrong = check_preview(folder, _numbers(scans, splits))
+        found += wrong
+        found += check_card(folder, list(_reports(scans, splits)), expected.dim, expected.dtype, preview)
     return Verification(
         findings=tuple(sorted(set(found))),
         tars=len(scans),
@@ -157,6 +163,15 @@ def _expected(paths: Sequence[Path], manifest: Manifest | None, found: list[Find
     found += told
     # Where the two differ, one finding tells it; the tars are then compared among themselves.
     return replace(expected, dim=seen.dim, dtype=seen.dtype)
+
+
+def _numbers(scans: Iterable[ShardScan], splits: Mapping[str, Split]) -> dict[Split, NDArray[np.int64]]:
+    """The numbers of the ids in the tars of each split."""
+    numbers: dict[Split, list[NDArray[np.int64]]] = {}
+    for scan in scans:
+        if scan.file in splits:
+            numbers.setdefault(splits[scan.file], []).append(scan.numbers)
+    return {split: np.concatenate(parts) for split, parts in numbers.items()}
 
 
 def _reports(scans: Iterable[ShardScan], splits: Mapping[str, Split]) -> Iterator[ShardReport]:

@@ -8,6 +8,8 @@ from typing import Annotated
 import typer
 
 from preprocess.console import new_app, run
+from preprocess.formats.layout import Layout
+from preprocess.recipes import load
 
 app = new_app("What a Hub page says of a dataset: evaluation, figures, card.")
 
@@ -26,11 +28,8 @@ def card(
     """Write README.md of a built dataset."""
     from dataset_cards.card import write_card
     from dataset_cards.facts import read_facts
-    from preprocess.formats.layout import Layout
-    from preprocess.recipes import load
 
-    spec = load(dataset).SPEC
-    typer.echo(write_card(read_facts(spec, Layout(out, name or spec.hub_name), org)))
+    typer.echo(write_card(read_facts(load(dataset).SPEC, _layout(dataset, out, name), org)))
 
 
 @app.command()
@@ -64,14 +63,12 @@ def evaluate(
     from dataset_cards.evaluation.run import FILE, TASKS, Options
     from dataset_cards.evaluation.run import evaluate as run_tasks
     from dataset_cards.evaluation.zero_shot import read_templates
-    from preprocess.encoders.clip import choose_device
+    from preprocess.encoders.devices import choose_device
     from preprocess.errors import UnknownNameError
-    from preprocess.formats.layout import Layout
-    from preprocess.recipes import load
 
     for unknown in set(task or ()) - set(TASKS):
         raise UnknownNameError("task", unknown, TASKS)
-    layout = Layout(out, name or load(dataset).SPEC.hub_name)
+    layout = _layout(dataset, out, name)
     options = Options(
         tasks=tuple(t for t in TASKS if not task or t in task),
         templates=read_templates(templates) if templates else read_templates(),
@@ -84,6 +81,49 @@ def evaluate(
     for one in options.tasks:
         typer.echo(f"{one}: {'done' if one.replace('-', '_') in result else 'does not apply to this dataset'}")
     typer.echo(layout.work / FILE)
+
+
+@app.command()
+def page(
+    dataset: Dataset,
+    out: Out = Path("data"),
+    name: Name = None,
+    show: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
+) -> None:
+    """Render the card as a web page, to look at it before it is pushed."""
+    from dataset_cards.page import write_page
+
+    path = write_page(_layout(dataset, out, name))
+    typer.echo(path)
+    if show:
+        typer.launch(str(path))
+
+
+@app.command()
+def example(
+    dataset: Dataset,
+    out: Out = Path("data"),
+    name: Name = None,
+    check: Annotated[bool, typer.Option("--check", help="Compare with the example instead of replacing it.")] = False,
+) -> None:
+    """Keep card and figures of a built dataset as the committed example, or compare them with it."""
+    from dataset_cards import example as examples
+
+    layout = _layout(dataset, out, name)
+    if not check:
+        for path in examples.keep(layout):
+            typer.echo(path)
+        return
+    problems = examples.compare(layout)
+    for problem in problems:
+        typer.echo(problem)
+    if problems:
+        raise typer.Exit(1)
+    typer.echo("the build gives the committed example")
+
+
+def _layout(dataset: str, out: Path, name: str | None) -> Layout:
+    return Layout(out, name or load(dataset).SPEC.hub_name)
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ import numpy as np
 from builders.card_yaml import HUB_SPLITS, card_data, check_front_matter, front_matter
 from dataset_cards import markup, parts, results, words
 from dataset_cards.evaluation.features import unit
-from dataset_cards.facts import Facts, spread_rows
+from dataset_cards.facts import REJECTS, Facts, spread_rows
 from dataset_cards.figures import (
     MAP_SAMPLES,
     NAMES,
@@ -40,15 +40,14 @@ from dataset_cards.loading import snippets
 from dataset_cards.markup import Markdown
 from preprocess.errors import UserError
 from preprocess.formats.atomic import write_if_changed
-from preprocess.samples import JSON, SPLITS, canonical_json
+from preprocess.samples import JSON, SPLITS
 
 TEMPLATE = "template.md.jinja"
-REJECTS = "rejects.jsonl"
 TOC = "<!-- table of contents -->"
 
 
 def write_card(facts: Facts) -> Path:
-    """Writes README.md, its figures and, where samples were left out, the list of them.
+    """Writes README.md and its figures.
 
     Nothing that is unchanged is touched, and files of an earlier card that it no longer shows are removed.
 
@@ -58,13 +57,10 @@ def write_card(facts: Facts) -> Path:
     readme = facts.layout.dataset / "README.md"
     assets = facts.layout.dataset / parts.ASSETS
     figures = draw(facts)
-    files = {figure.name: figure.png for figure in figures}
-    if facts.rejects:
-        files[REJECTS] = "".join(canonical_json(r.to_json()) + "\n" for r in facts.rejects).encode()
     assets.mkdir(exist_ok=True)
-    for name, data in files.items():
-        write_if_changed(assets / name, data)
-    for name in {*NAMES, REJECTS} - files.keys():
+    for figure in figures:
+        write_if_changed(assets / figure.name, figure.png)
+    for name in set(NAMES) - {figure.name for figure in figures}:
         assets.joinpath(name).unlink(missing_ok=True)
     write_if_changed(readme, render(facts, figures).encode())
     return readme
@@ -145,8 +141,9 @@ def context(facts: Facts, figures: Sequence[Figure] = ()) -> JSON:
         "label_sentence": parts.label_sentence(total),
         "gaps_sentence": parts.gaps_sentence(facts),
         "reject_table": parts.reject_table(facts),
-        "rejects_file": Markdown(f"[`{parts.ASSETS}/{REJECTS}`]({parts.ASSETS}/{REJECTS})") if facts.rejects else None,
+        "rejects_file": Markdown(f"[`{REJECTS}`]({REJECTS})") if facts.rejects else None,
         "load": snippets(facts.layout.hub_name, facts.repository, facts.shards, hub_splits),
+        "sheets": sum(shard.samples for shard in facts.preview),
         "remotes": parts.remotes(facts),
         "licence_sentence": parts.licence_sentence(facts),
         "figures": figures,
@@ -159,7 +156,12 @@ def context(facts: Facts, figures: Sequence[Figure] = ()) -> JSON:
 def _front_matter(facts: Facts) -> str:
     encoder = facts.manifest["encoder"]
     data = card_data(
-        facts.spec, facts.shards, dim=encoder["dim"], dtype=encoder["dtype"], pretty_name=facts.layout.hub_name
+        facts.spec,
+        facts.shards,
+        dim=encoder["dim"],
+        dtype=encoder["dtype"],
+        preview=facts.preview,
+        pretty_name=facts.layout.hub_name,
     )
     problems: Sequence[str] = check_front_matter(data)
     if problems:

@@ -1,8 +1,8 @@
 """Everything a card is made of, read from the files of one dataset.
 
-    data/CLIP-MSRVTT/               manifest.json, splits.csv, ds_*.tar   what is described
-    data/work/CLIP-MSRVTT/          rejects.jsonl, evaluation.json        what was left out, and how it does
-    dataset_cards/msrvtt.md         prose                                 what only a person can say
+    data/CLIP-MSRVTT/         manifest.json, splits.csv, ds_*.tar, rejects.jsonl   what is described, what was left out
+    data/work/CLIP-MSRVTT/    evaluation.json                                      how it does
+    dataset_cards/msrvtt.md   prose                                                what only a person can say
 
 Counts come from the shards alone. Where the manifest says otherwise there is no card.
 """
@@ -21,12 +21,14 @@ from preprocess.errors import UserError
 from preprocess.formats.layout import Layout, read_json, write_json
 from preprocess.formats.manifest import MANIFEST_FILE, Manifest
 from preprocess.formats.manifest import read as read_manifest
+from preprocess.formats.preview import read_preview
 from preprocess.formats.splits import SPLITS_FILE, read_splits
 from preprocess.formats.tar import TarTriple, iter_triples
 from preprocess.formats.triples import npy_array, parse_json
 from preprocess.samples import JSON, SPLITS, DatasetSpec, Reject, ShardReport, Split, is_url
 
 RAW_SIZE = "raw_size.json"
+REJECTS = "rejects.jsonl"
 
 REPACK = "Run the build again: it packs anew what is not whole."
 
@@ -43,6 +45,7 @@ class Facts:
         rejects: The lines of `rejects.jsonl`; empty where the file is not there.
         evaluation: `evaluation.json` where it was made from these shards, else None.
         raw_bytes: Size of the source files where the build noted it, else None.
+        preview: The tars of contact sheets; empty where none were made.
     """
 
     spec: DatasetSpec
@@ -57,6 +60,7 @@ class Facts:
     prose: Prose
     evaluation: JSON | None
     raw_bytes: int | None
+    preview: tuple[ShardReport, ...]
 
 
 def read_facts(spec: DatasetSpec, layout: Layout, org: str | None = None, prose: Prose | None = None) -> Facts:
@@ -80,10 +84,11 @@ def read_facts(spec: DatasetSpec, layout: Layout, org: str | None = None, prose:
         sha256=sha256,
         statistics=statistics,
         instance=next(rows(layout.dataset / shards[0].file)),
-        rejects=tuple(read_rejects(layout.rejects)),
+        rejects=tuple(read_rejects(layout.dataset / REJECTS)),
         prose=read_prose(spec.name) if prose is None else prose,
         evaluation=evaluation if evaluation.get("dataset_sha256") == sha256 else None,
         raw_bytes=raw_bytes(layout),
+        preview=tuple(read_preview(layout.dataset)),
     )
 
 
@@ -158,7 +163,7 @@ def file_sha256(path: Path) -> str:
 def read_rejects(path: Path) -> Iterator[Reject]:
     """The lines of `rejects.jsonl`, in the order of split and key; none where there is no file."""
     if path.is_file():
-        found = [Reject(**json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+        found = [Reject(**json.loads(line)) for line in path.read_bytes().splitlines() if line.strip()]
         yield from sorted(found, key=lambda r: (SPLITS.index(r.split), r.key))
 
 
@@ -172,8 +177,9 @@ def raw_bytes(layout: Layout) -> int | None:
     samples = layout.samples
     if not samples.is_file() or not layout.source.is_file():
         return None
-    lost = {reject.key for reject in read_rejects(layout.rejects)}
-    lines = [json.loads(line) for line in samples.read_text(encoding="utf-8").splitlines()]
+    lost = {reject.key for reject in read_rejects(layout.dataset / REJECTS)}
+    # Bytes: a caption may hold U+2028, which ends a line for str.splitlines.
+    lines = [json.loads(line) for line in samples.read_bytes().splitlines()]
     media: list[str] = sorted({line["media"] for line in lines if line["key"] not in lost})
     digest = hashlib.sha256("\n".join(media).encode()).hexdigest()
     if noted.get("media_sha256") == digest:

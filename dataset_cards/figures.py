@@ -35,7 +35,7 @@ COLOURS = ("#3b82f6", "#d97706", "#0d9e74", "#c2559e", "#8b6cf0", "#c8553d")
 
 NAMES = ("frames.png", "classes.png", "captions.png", "map.png", "strip.png")
 BARS_SHOWN = 40
-LABELS_ON_MAP = 32
+CLASSES_NAMED = 72
 MAP_SAMPLES = 3000
 WIDTH_INCHES, DPI = 8.0, 150
 
@@ -66,8 +66,7 @@ def frames_figure(total: SplitStatistics) -> Figure:
     """Histogram of frames per sample; one bar per number where there are few different ones."""
     values = total.frames_per_sample
     with _axes(2.4) as (canvas, axes):
-        _histogram(axes, values)
-        axes.set_xlabel("frames per sample")
+        _histogram(axes, values, "frames per sample")
         axes.set_ylabel("samples")
         png = _png(canvas)
     low, high = words.number(int(values.min())), words.number(int(values.max()))
@@ -79,21 +78,25 @@ def frames_figure(total: SplitStatistics) -> Figure:
 
 def classes_figure(total: SplitStatistics) -> Figure:
     """Samples per class, the largest first: a bar each, or a curve where there are too many to name."""
+    from matplotlib.ticker import MaxNLocator
+
     ranked = sorted(total.labels.items(), key=lambda item: (-item[1], item[0]))
     names = [shorten(name, 28) for name, _ in ranked]
     counts = [count for _, count in ranked]
+    places = np.arange(len(ranked))
     with _axes(2.4) as (canvas, axes):
-        if len(ranked) <= BARS_SHOWN:
-            axes.bar(range(len(ranked)), counts, color=COLOURS[0], width=0.8)
+        if len(ranked) <= CLASSES_NAMED:
             slant = 40 if len(ranked) <= 12 else 90
-            axes.set_xticks(
-                range(len(ranked)), names, rotation=slant, ha="right" if slant < 90 else "center", fontsize=7
-            )
+            side = "right" if slant < 90 else "center"
+            axes.bar(places, counts, color=COLOURS[0], width=0.8)
+            axes.set_xticks(places, names, rotation=slant, ha=side, fontsize=_small(len(ranked)))
+            axes.set_xlim(-0.7, len(ranked) - 0.3)
         else:
-            axes.fill_between(range(1, len(ranked) + 1), counts, color=COLOURS[0], linewidth=0)
+            axes.fill_between(places + 1, counts, color=COLOURS[0], linewidth=0, step="mid")
             axes.set_xlim(1, len(ranked))
             axes.set_xlabel("classes, the largest first")
         axes.set_ylim(0)
+        axes.yaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set_ylabel("samples")
         png = _png(canvas)
     text = f"The largest of {words.count(len(ranked), 'class', 'classes')} has {words.count(counts[0], 'sample')}"
@@ -103,8 +106,7 @@ def classes_figure(total: SplitStatistics) -> Figure:
 def captions_figure(total: SplitStatistics) -> Figure:
     """Histogram of words per caption."""
     with _axes(2.4) as (canvas, axes):
-        _histogram(axes, total.words)
-        axes.set_xlabel("words per caption")
+        _histogram(axes, total.words, "words per caption")
         axes.set_ylabel("captions")
         png = _png(canvas)
     median = words.number(float(np.median(total.words)))
@@ -122,7 +124,7 @@ def map_figure(directions: Matrix, splits: Sequence[str], labels: Sequence[str |
     """
     points, share = principal_plane(directions)
     classes = sorted({label for label in labels if label is not None})
-    named = 0 < len(classes) <= LABELS_ON_MAP
+    named = 0 < len(classes) <= CLASSES_NAMED
     groups = classes if named else list(dict.fromkeys(splits))
     of = np.array([str(label) for label in labels] if named else list(splits))
     with _axes(4.2) as (canvas, axes):
@@ -132,8 +134,14 @@ def map_figure(directions: Matrix, splits: Sequence[str], labels: Sequence[str |
                 mine[:, 0], mine[:, 1], s=14, color=COLOURS[i % len(COLOURS)], alpha=0.75, linewidths=0, label=group
             )
             if named:
-                x, y = np.median(mine, axis=0)
-                axes.annotate(shorten(group, 24), (x, y), (0, 5), textcoords="offset points", fontsize=7, ha="center")
+                axes.annotate(
+                    shorten(group, 24),
+                    _middle(mine).tolist(),
+                    (0, 4),
+                    textcoords="offset points",
+                    fontsize=_small(len(classes)),
+                    ha="center",
+                )
         if not named and len(groups) > 1:
             axes.legend(frameon=False, labelcolor=TEXT, fontsize=8)
         axes.set_xlabel(f"first component ({share[0]:.0%} of the variance)")
@@ -194,16 +202,30 @@ def shorten(text: str, width: int) -> str:
     return line if len(line) <= width else line[: width - 1] + "…"
 
 
-def _histogram(axes: Axes, values: NDArray[np.int64]) -> None:
-    found, counts = np.unique(values, return_counts=True)
-    if found[-1] - found[0] < BARS_SHOWN:
-        axes.bar(found, counts, color=COLOURS[0], width=0.8)
-        if len(found) <= 12:
-            axes.set_xticks(found)
-    else:
-        # The last 1 % is one bar of its own at the edge: a single long film would hide all others.
-        edge = float(np.quantile(values, 0.99))
-        axes.hist(np.minimum(values, edge), bins=BARS_SHOWN, color=COLOURS[0], rwidth=0.9)
+def _middle(points: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The point that is nearest to the median of all, so that the name of a class stands at one of its own."""
+    near: NDArray[np.float64] = points[np.abs(points - np.median(points, axis=0)).sum(axis=1).argmin()]
+    return near
+
+
+def _small(names: int) -> float:
+    """Size in points of many names side by side."""
+    return 7 if names <= BARS_SHOWN else 5.5
+
+
+def _histogram(axes: Axes, values: NDArray[np.int64], what: str) -> None:
+    """Bars of whole numbers of equal width; the last one holds the rest where a few values are far above all others."""
+    from matplotlib.ticker import MaxNLocator
+
+    low, high = int(values.min()), int(values.max())
+    edge = int(np.quantile(values, 0.99)) if high - low >= BARS_SHOWN else high
+    width = 1 + (edge - low) // BARS_SHOWN
+    bars = np.bincount((np.minimum(values, edge) - low) // width)
+    starts = low + width * np.arange(len(bars))
+    axes.bar(starts + (width - 1) / 2, bars, color=COLOURS[0], width=0.85 * width)
+    axes.set_xlim(low - width, max(starts[-1] + 2 * width - 1, low + 7))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set_xlabel(f"{what} (the last bar: {starts[-1]:,} and more)" if edge < high else what)
 
 
 @contextmanager

@@ -22,7 +22,9 @@ class Snippets:
 
     plain: str
     streaming: str
+    preview: str
     webdataset: str
+    torch: str
 
 
 def snippets(hub_name: str, repository: str, shards: Sequence[ShardReport], hub_splits: Sequence[str]) -> Snippets:
@@ -36,6 +38,7 @@ def snippets(hub_name: str, repository: str, shards: Sequence[ShardReport], hub_
     """
     where = repository or f"data/{hub_name}"
     base = f"{HUB_URL}/{repository}/resolve/main" if repository else where
+    source = f"hf://datasets/{repository}" if repository else where
     first = [shard.file for shard in shards if shard.split == shards[0].split]
     return Snippets(
         plain=f"""\
@@ -51,12 +54,26 @@ from datasets import load_dataset
 stream = load_dataset("{where}", split="{hub_splits[0]}", streaming=True)
 sample = next(iter(stream))
 """,
+        preview=f"""\
+from datasets import load_dataset
+
+sheets = load_dataset("{where}", "preview")
+sheet = next(iter(next(iter(sheets.values()))))
+sheet["jpg"], sheet["txt"], sheet["__key__"]
+""",
         webdataset=f"""\
 import webdataset as wds
 
 tars = "{base}/{braces(first)}"
 dataset = wds.WebDataset(tars, shardshuffle=False).decode().to_tuple("npy", "txt", "json")
 embeddings, text, meta = next(iter(dataset))
+""",
+        torch=f"""\
+from builders.torch_reader import EmbeddingReader
+
+reader = EmbeddingReader("{source}", "{hub_splits[0]}", batch_size=64, length=16, shuffle=True)
+batch = next(iter(reader.loader()))
+batch["embeddings"], batch["mask"], batch["text"], batch["meta"]  # the mask is False where a video is shorter
 """,
     )
 

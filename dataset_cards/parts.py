@@ -12,7 +12,7 @@ from typing import Any
 
 from builders.card_yaml import HUB_SPLITS
 from dataset_cards import markup, words
-from dataset_cards.facts import Facts, rows
+from dataset_cards.facts import REJECTS, Facts, rows
 from dataset_cards.markup import Markdown, Table
 from dataset_cards.statistics import SplitStatistics, summary
 from preprocess.errors import REASONS
@@ -73,10 +73,10 @@ def dataset_tree(facts: Facts) -> str:
         else:
             ids = [row[0] for row in islice(rows(facts.layout.dataset / shard.file), 2 if i == 0 else 1)]
             entries.append((shard.file, ids))
+    rejects = [REJECTS] if facts.rejects else []
     folders = [f"{name}/" for name in (ASSETS, "preview") if (facts.layout.dataset / name).is_dir()]
-    return words.tree(
-        facts.layout.hub_name, entries, ["README.md", "splits.csv", "sizes.json", "manifest.json", *folders]
-    )
+    others = ["README.md", "splits.csv", "sizes.json", "manifest.json", *rejects, *folders]
+    return words.tree(facts.layout.hub_name, entries, others)
 
 
 def fields(facts: Facts) -> Table:
@@ -161,7 +161,8 @@ def licence_sentence(facts: Facts) -> Markdown:
         terms = f"The source has no licence that the Hub has a name for; its own terms hold{at}."
     else:
         terms = f"The source is published under {markup.code(spec.license)}{at}."
+    shown = ", but for the frames on the contact sheets in `preview`" if facts.preview else ""
     return Markdown(
         f"{terms} The embeddings, captions and labels are derived from it, so those terms go on to hold for whoever "
-        "uses them. The videos and images themselves are not part of this dataset."
+        f"uses them. The videos and images themselves are not part of this dataset{shown}."
     )

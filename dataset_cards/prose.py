@@ -6,8 +6,8 @@
 
     The clips remain their uploaders'.
 
-What stands before the first `##` is the summary. `Source Data`, `Known Gaps` and `Licence` have their place in the
-card; a section under any other heading becomes a section of its own.
+What stands before the first `##` is the summary. `Source Data`, `Known Gaps`, `Evaluation` (shown where there is one)
+and `Licence` have their place in the card; a section under any other heading becomes a section of its own.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ _PLACES = {
     "source data": "source_data",
     "source": "source_data",
     "known gaps": "known_gaps",
+    "evaluation": "evaluation",
     "licence": "licence",
     "license": "licence",
     "licensing information": "licence",
@@ -40,6 +41,7 @@ class Prose:
     summary: Markdown = NOTHING
     source_data: Markdown = NOTHING
     known_gaps: Markdown = NOTHING
+    evaluation: Markdown = NOTHING
     licence: Markdown = NOTHING
     more: tuple[tuple[Markdown, Markdown], ...] = ()
 

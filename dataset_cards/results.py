@@ -16,6 +16,7 @@ from dataset_cards.markup import Markdown, Table
 from preprocess.samples import JSON
 
 CAPTION_WIDTH = 60
+PAIRS_SHOWN = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,9 +80,9 @@ def linear_probe(result: JSON, evaluation: JSON) -> Section:
 
 def retrieval(result: JSON, evaluation: JSON) -> Section:
     """Recalls and ranks per split, both ways."""
-    table: Table = [
-        ("split", "from", "queries", "candidates", "R@1", "R@5", "R@10", "median rank", "mean rank", "R@1 by chance")
-    ]
+    at = map(Markdown, ("R@1", "R@5", "R@10"))
+    chance = Markdown("R@1 by chance")
+    table: Table = [("split", "from", "queries", "candidates", *at, "median rank", "mean rank", chance)]
     for split, n in result["splits"].items():
         for name, way, queries in (
             ("text_to_video", "text to video", n["captions"]),
@@ -106,13 +107,14 @@ def audit(evaluation: JSON) -> Audit | None:
     result = evaluation["leakage"]
     pairs = result["pairs"]
     table: Table = [("videos of", "compared with", "videos", "near-duplicates", "median similarity")]
-    worst: Table = [("video", "of", "its neighbour", "of", "similarity")]
     for pair in pairs:
         count = pair["near_duplicates"]
         table.append((pair["split"], pair["other"], pair["videos"], count, _cosine(pair["median_similarity"])))
-        for one in pair["worst"]:
-            mine, other = _named(one["key"], one["caption"]), _named(one["other_key"], one["other_caption"])
-            worst.append((mine, pair["split"], other, pair["other"], _cosine(one["similarity"])))
+    found = [(pair, one) for pair in pairs for one in pair["worst"]]
+    worst: Table = [("video", "of", "its neighbour", "of", "similarity")]
+    for pair, one in sorted(found, key=lambda f: -f[1]["similarity"])[:PAIRS_SHOWN]:
+        mine, other = _named(one["key"], one["caption"]), _named(one["other_key"], one["other_caption"])
+        worst.append((mine, pair["split"], other, pair["other"], _cosine(one["similarity"])))
     text = Markdown(
         "For each video its nearest neighbour in another split, by the cosine of their mean directions. From "
         f"{words.number(result['near_duplicate'])} on two videos count as near-duplicates: the same video, a copy, or "

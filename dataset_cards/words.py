@@ -2,8 +2,8 @@
 
 >>> size(8_123_456_789)
 '8.1 GB'
->>> sampling_rule({"kind": "fps", "value": 1.0})
-'Videos are sampled at 1 frame per second: …'
+>>> sampling_rule({"kind": "every_nth", "value": 8})
+'One frame of 8 is taken from each video, beginning with the first.'
 """
 
 from __future__ import annotations

@@ -11,8 +11,8 @@ import typer
 
 from preprocess import console, options
 from preprocess.exports.commands import app as exports
-from preprocess.long_video.commands import app as long_video
 from preprocess.formats.layout import Layout
+from preprocess.long_video.commands import app as long_video
 
 if TYPE_CHECKING:
     from preprocess.pipeline.encode import RunOptions
@@ -144,8 +144,8 @@ def shards(
     workers: options.Workers = None,
 ) -> None:
     """Pack the triples into tars, with splits.csv and manifest.json."""
-    from preprocess.pipeline.encode import usable_cores
     from preprocess.pipeline.index import only_run
+    from preprocess.pipeline.machine import usable_cores
     from preprocess.pipeline.pack import pack_dataset
 
     recipe, layout = options.open_dataset(dataset, out, name)
@@ -162,6 +162,39 @@ def shards(
     count = sum(split["samples"] for split in packed.manifest["splits"].values())
     tars = packed.written + packed.kept
     print(f"{count:,} samples in {tars:,} shards in {layout.dataset} ({packed.written:,} new)")
+
+
+@app.command()
+def recheck(
+    dataset: options.Dataset,
+    raw: options.Raw = None,
+    out: options.Out = Path("data"),
+    name: options.Name = None,
+    n: Annotated[int, typer.Option("-n", min=1, help="Samples to encode.")] = 100,
+    seed: Annotated[int, typer.Option(help="Another one chooses other samples.")] = 0,
+    model: Annotated[
+        str | None, typer.Option(help="Where the model is. [default: as in the build]", show_default=False)
+    ] = None,
+    workers: options.Workers = None,
+    time_limit: options.TimeLimit = 600,
+    max_memory: options.MaxMemory = None,
+) -> None:
+    """Encode some packed samples again and compare; exit code 1 when any differs."""
+    from preprocess.formats.manifest import MANIFEST_FILE, read
+    from preprocess.pipeline.index import read_source, settle_source
+    from preprocess.pipeline.recheck import RunOptions
+    from preprocess.pipeline.recheck import recheck as compare
+
+    recipe, layout = options.open_dataset(dataset, out, name)
+    manifest = read(layout.dataset / MANIFEST_FILE)
+    source = settle_source(recipe, layout, raw, moved=True)
+    run = RunOptions(n, seed, model, workers, time_limit, options.gigabytes(max_memory))
+    compared, differences = compare(manifest, read_source(recipe, source), str(source.folder), layout, run)
+    for difference in differences:
+        print(difference)
+    print(f"{compared:,} samples encoded again, {len(differences):,} differ")
+    if differences:
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -210,13 +243,7 @@ def _encode(
         f"{done.written:,} triples written, {done.kept:,} kept, {sum(done.rejects.values()):,} rejected, "
         f"{done.frames:,} frames in {done.seconds:.1f} s"
     )
-    failed = sum(n for reason, n in done.rejects.items() if reason not in ("missing", "download_failed"))
-    if failed > max_reject_rate * len(found):
-        console.fail(
-            f"{failed} of {len(found)} samples could not be decoded, more than --max-reject-rate {max_reject_rate:g}. "
-            f"{layout.rejects} has the reasons: mend the files and run `retry`, or allow a higher rate.",
-            exit_code=1,
-        )
+    options.check_reject_rate(done.rejects, len(found), max_reject_rate, layout.rejects)
 
 
 def _in_turn(*steps: Callable[..., None]) -> Callable[..., None]:

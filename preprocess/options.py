@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from preprocess import console
 from preprocess.errors import UserError
 
 if TYPE_CHECKING:
@@ -94,6 +96,24 @@ def parse_sampling(fps: float | None, text: str | None) -> Sampling | None:
     if fps is not None:
         return Sampling.parse(f"fps={fps:g}")
     return None if text is None else Sampling.parse(text)
+
+
+def check_reject_rate(rejects: Mapping[str, int], samples: int, allowed: float, ledger: Path) -> None:
+    """Ends the command with exit code 1 when more samples failed to decode than are allowed to.
+
+    Args:
+        rejects: How many there are of each reason; files that are not there are no failures.
+        samples: How many there are in all.
+        allowed: Their share that may fail.
+        ledger: The file with the reasons.
+    """
+    failed = sum(n for reason, n in rejects.items() if reason not in ("missing", "download_failed"))
+    if failed > allowed * samples:
+        console.fail(
+            f"{failed} of {samples} samples could not be decoded, more than --max-reject-rate {allowed:g}. "
+            f"{ledger} has the reasons: mend the files and retry, or allow a higher rate.",
+            exit_code=1,
+        )
 
 
 def gigabytes(number: float | None) -> int | None:

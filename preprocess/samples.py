@@ -103,6 +103,8 @@ class DatasetSpec:
         encoder: Model used when none is named.
         caption_mode: How several captions become one text: `first`, `concat`, `join` or `each`.
         split_protocols: Names of the published ways to split; the first is the default.
+        media_license: The licence of the videos or images themselves, as an id of the Hub, where it is known: `license`
+            often covers the annotations alone. It decides whether frames of them may be published.
     """
 
     name: str
@@ -117,6 +119,7 @@ class DatasetSpec:
     encoder: str = "openai/clip-vit-base-patch32"
     caption_mode: CaptionMode = "first"
     split_protocols: tuple[str, ...] = ()
+    media_license: str = "unknown"
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[a-z][a-z0-9_]*", self.name):

@@ -45,10 +45,8 @@ class Videos:
 def read_videos(rows: Iterable[Row], capacity: int, dim: int, caption_mode: str) -> Videos:
     """Pools the frames of each video.
 
-    With the caption mode `each` a video has a triple per caption; the first one stands for it.
-
     Args:
-        rows: The samples of one split.
+        rows: The samples of one split, one per video (`one_per_video`).
         capacity: How many rows there are at most; the arrays are made once, at this size.
         dim: Numbers per vector.
         caption_mode: With `concat` the text of the `.txt` (a paragraph) is the caption, else the list in the `.json`.
@@ -58,22 +56,29 @@ def read_videos(rows: Iterable[Row], capacity: int, dim: int, caption_mode: str)
     keys: list[str] = []
     labels: list[str | None] = []
     captions: list[tuple[str, ...]] = []
-    seen: set[str] = set()
     for id_, vectors, text, meta in rows:
-        key = str(meta.get("key", id_))
-        if not len(vectors) or (caption_mode == "each" and key in seen):
+        if not len(vectors):
             continue
-        seen.add(key)
         frames = vectors.astype(np.float32)
         mean[len(keys)] = frames.mean(axis=0)
         direction[len(keys)] = unit(unit(frames).mean(axis=0))
-        keys.append(key)
+        keys.append(str(meta.get("key", id_)))
         label = meta.get("label")
         labels.append(None if label is None else str(label))
         all_captions = [text] if caption_mode == "concat" else meta.get("captions") or [text]
         captions.append(tuple(map(str, all_captions)))
     n = len(keys)
     return Videos(tuple(keys), tuple(labels), tuple(captions), mean[:n], direction[:n])
+
+
+def one_per_video(rows: Iterable[Row]) -> Iterator[Row]:
+    """The first row of each key: with the caption mode `each` a video has a triple per caption."""
+    seen: set[str] = set()
+    for row in rows:
+        key = str(row[3].get("key", row[0]))
+        if key not in seen:
+            seen.add(key)
+            yield row
 
 
 def frame_blocks(rows: Iterable[Row], frames: int = 8192) -> Iterator[tuple[Matrix, NDArray[np.int64], list[str]]]:

@@ -11,6 +11,7 @@ or where there is a GPU, the same objective is minimised by the same L-BFGS, its
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -54,11 +55,16 @@ def probe_ranks(
     return [_test_ranks(vectors @ weights.T + bias, labels, classes) for vectors, labels in tests]
 
 
-def fit_sklearn(vectors: Matrix, targets: NDArray[np.int64], seed: int = 0) -> tuple[Matrix, Matrix]:
+def fit_sklearn(
+    vectors: Matrix, targets: NDArray[np.int64], seed: int = 0, max_iter: int = MAX_ITER
+) -> tuple[Matrix, Matrix]:
     """Weights `(C, D)` and bias `(C,)` by scikit-learn; two classes get two rows of opposite sign."""
     from sklearn.linear_model import LogisticRegression
 
-    model = LogisticRegression(C=C, max_iter=MAX_ITER, tol=TOLERANCE, random_state=seed).fit(vectors, targets)
+    model = LogisticRegression(C=C, max_iter=max_iter, tol=TOLERANCE, random_state=seed)
+    with warnings.catch_warnings():  # few samples per class are what a small dataset has
+        warnings.filterwarnings("ignore", "The number of unique classes is greater than 50%")
+        model.fit(vectors, targets)
     weights, bias = model.coef_, model.intercept_
     if len(weights) == 1:
         weights, bias = np.concatenate([-weights, weights]), np.concatenate([-bias, bias])
@@ -66,7 +72,12 @@ def fit_sklearn(vectors: Matrix, targets: NDArray[np.int64], seed: int = 0) -> t
 
 
 def fit_blockwise(
-    vectors: Matrix, targets: NDArray[np.int64], n_classes: int, device: str = "cpu", block: int = 16_384
+    vectors: Matrix,
+    targets: NDArray[np.int64],
+    n_classes: int,
+    device: str = "cpu",
+    block: int = 16_384,
+    max_iter: int = MAX_ITER,
 ) -> tuple[Matrix, Matrix]:
     """The same regression with memory for one block of `block · C` scores, on a CPU or a GPU.
 
@@ -76,6 +87,7 @@ def fit_blockwise(
         n_classes: How many classes there are.
         device: A torch device.
         block: Videos whose scores are held at a time.
+        max_iter: Steps of L-BFGS at most.
 
     Returns:
         Weights `(C, D)` and bias `(C,)`.
@@ -97,7 +109,7 @@ def fit_blockwise(
 
     # As sklearn.linear_model._logistic calls it.
     options: dict[str, Any] = {
-        "maxiter": MAX_ITER,
+        "maxiter": max_iter,
         "maxls": 50,
         "gtol": TOLERANCE,
         "ftol": 64 * np.finfo(float).eps,

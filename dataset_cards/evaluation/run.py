@@ -18,12 +18,12 @@ from typing import Any
 
 import numpy as np
 
-from dataset_cards.evaluation.features import Matrix, Videos, frame_blocks, read_videos
+from dataset_cards.evaluation.features import Matrix, Videos, frame_blocks, one_per_video, read_videos
 from dataset_cards.evaluation.leakage import THRESHOLD, nearest, worst
 from dataset_cards.evaluation.linear_probe import probe_ranks
 from dataset_cards.evaluation.metrics import accuracy
 from dataset_cards.evaluation.retrieval import retrieval
-from dataset_cards.evaluation.text import TextTower, encoder_files
+from dataset_cards.evaluation.text import NoTextTowerError, TextTower, encoder_files
 from dataset_cards.evaluation.zero_shot import class_weights, frame_ranks, pooled_ranks, read_templates
 from dataset_cards.evaluation.zero_shot import strip as video_strip
 from dataset_cards.facts import dataset_sha256, read_shards, rows
@@ -121,7 +121,13 @@ def evaluate(layout: Layout, options: Options, overwrite: bool = False) -> JSON:
         "retrieval": text_retrieval,
         "leakage": leakage,
     }
-    found = {name.replace("-", "_"): task(data, options) for name, task in tasks.items() if name in options.tasks}
+    found: dict[str, JSON | None] = {}
+    for name, task in tasks.items():
+        if name in options.tasks:
+            try:
+                found[name.replace("-", "_")] = task(data, options)
+            except NoTextTowerError as error:
+                print(f"{name} is left out: {error.cause}")
     result: JSON = _rounded(head | {name: numbers for name, numbers in found.items() if numbers is not None})
     layout.work.mkdir(parents=True, exist_ok=True)
     write_json(layout.work / FILE, result)
@@ -218,7 +224,8 @@ def _strip(data: Data, weights: Matrix, scale: float) -> JSON:
     split = data.judged(labelled=True)[-1]
     labelled = (row for row in data.rows(split) if len(row[1]) and row[3].get("label") is not None)
     _, vectors, _, meta = max(labelled, key=lambda row: min(len(row[1]), STRIP_FRAMES))
-    chosen, shares = video_strip(vectors[:STRIP_FRAMES].astype(np.float32), weights, scale)
+    own = data.labels.index(str(meta["label"]))
+    chosen, shares = video_strip(vectors[:STRIP_FRAMES].astype(np.float32), weights, scale, own)
     return {
         "key": meta["key"],
         "split": split,
@@ -231,9 +238,10 @@ def _strip(data: Data, weights: Matrix, scale: float) -> JSON:
 
 def _data(layout: Layout, manifest: Manifest, shards: Sequence[ShardReport], options: Options) -> Data:
     def split_rows(split: Split) -> Iterator[Row]:
-        return chain.from_iterable(rows(layout.dataset / s.file) for s in shards if s.split == split)
+        found = chain.from_iterable(rows(layout.dataset / s.file) for s in shards if s.split == split)
+        return one_per_video(found) if manifest["caption_mode"] == "each" else found
 
-    encoder = manifest["encoder"]
+    encoder, source = manifest["encoder"], read_json(layout.source)
     videos: dict[Split, Videos] = {}
     with progress(sum(s.samples for s in shards), " samples", "read") as bar:
         for split in SPLITS:
@@ -244,7 +252,7 @@ def _data(layout: Layout, manifest: Manifest, shards: Sequence[ShardReport], opt
     return Data(
         {split: found for split, found in videos.items() if len(found)},
         split_rows,
-        cache(lambda: TextTower(encoder_files(encoder, options.model), options.device)),
+        cache(lambda: TextTower(encoder_files(encoder, options.model or source.get("model")), options.device)),
     )
 
 
@@ -256,7 +264,8 @@ def _watched(found: Iterator[Row], tick: Callable[[], object]) -> Iterator[Row]:
 
 def _labelled(videos: Videos) -> tuple[Matrix, list[str]]:
     kept = [i for i, label in enumerate(videos.labels) if label is not None]
-    return videos.mean[kept], [str(videos.labels[i]) for i in kept]
+    labels = [str(videos.labels[i]) for i in kept]
+    return (videos.mean if len(kept) == len(videos) else videos.mean[kept]), labels
 
 
 def _rounded(value: Any) -> Any:

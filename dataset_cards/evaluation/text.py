@@ -15,9 +15,14 @@ import numpy as np
 from dataset_cards.evaluation.features import Matrix, unit
 from preprocess.encoders.models import ModelFiles, resolve
 from preprocess.errors import UserError
+from preprocess.formats.layout import read_json
 from preprocess.samples import JSON
 
 BATCH = 256
+
+
+class NoTextTowerError(UserError):
+    """The model that made the embeddings knows images only, so there is nothing to compare them with."""
 
 
 class TextTower:
@@ -26,6 +31,9 @@ class TextTower:
     Args:
         files: The model, from `preprocess.encoders.models.resolve`.
         device: A torch device.
+
+    Raises:
+        NoTextTowerError: The folder holds an image tower alone, or no tokenizer.
     """
 
     def __init__(self, files: ModelFiles, device: str = "cpu") -> None:
@@ -34,6 +42,9 @@ class TextTower:
 
         from preprocess.encoders.clip import quiet
 
+        tokenizer = any((files.folder / name).is_file() for name in ("tokenizer.json", "vocab.json"))
+        if not tokenizer or "text_config" not in read_json(files.folder / "config.json"):
+            raise NoTextTowerError(f"model {files.id!r} has no text tower", "Save it whole, with its tokenizer.")
         quiet()
         self._device = device
         self._tokenizer = AutoTokenizer.from_pretrained(files.folder, local_files_only=True)
@@ -92,7 +103,7 @@ def encoder_files(encoder: JSON, model: str | None = None) -> ModelFiles:
     name = model or encoder["model"]
     remedy = f"Name the model that made the embeddings ({encoder['model']}): --model FOLDER."
     try:
-        files = resolve(name, None if model else encoder.get("revision"))
+        files = resolve(name, encoder.get("revision") if name == encoder["model"] else None)
     except UserError as error:
         raise UserError(error.cause, remedy) from error
     if files.sha256() != encoder["weights_sha256"]:

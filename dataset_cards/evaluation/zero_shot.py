@@ -71,21 +71,24 @@ def frame_scores(frames: Matrix, starts: NDArray[np.int64], weights: Matrix, sca
     return (summed / counts[:, None]).astype(np.float32)
 
 
-def strip(vectors: Matrix, weights: Matrix, scale: float, shown: int = 8) -> tuple[list[int], Matrix]:
+def strip(vectors: Matrix, weights: Matrix, scale: float, own: int, shown: int = 8) -> tuple[list[int], Matrix]:
     """One video over time: which labels its frames have most of, and how much.
 
     Args:
         vectors: `(T, D)`, of any length.
         weights: `(C, D)`, of length 1.
         scale: As in `frame_scores`.
+        own: The row of the video's own label, which is always among those shown.
         shown: How many labels.
 
     Returns:
         Their rows in `weights`, the strongest first, and the softmax of each frame `(T, shown)`.
     """
     shares = softmax(scale * (unit(vectors) @ weights.T))
-    strongest = np.argsort(-shares.mean(axis=0), kind="stable")[:shown]
-    return strongest.tolist(), shares[:, strongest]
+    strongest = np.argsort(-shares.mean(axis=0), kind="stable")[:shown].tolist()
+    if own not in strongest:
+        strongest[-1] = own
+    return strongest, shares[:, strongest]
 
 
 def softmax(logits: Matrix) -> Matrix:

@@ -51,7 +51,8 @@ def _star(x: Floats, y: Floats) -> Bools:
     # A pentagram is bounded by five lines: its core is within all of them, each tip within all but one.
     angles = math.pi / 2 + 2 * math.pi / 5 * np.arange(5)
     within = [x * math.cos(a) + y * math.sin(a) <= math.cos(2 * math.pi / 5) for a in angles]
-    return np.sum(within, axis=0) >= 4
+    count: NDArray[np.int64] = np.sum(within, axis=0)
+    return count >= 4
 
 
 def _heart(x: Floats, y: Floats) -> Bools:
@@ -99,7 +100,7 @@ class Look:
 def draw_look(scene: Scene, size: tuple[int, int], rng: np.random.Generator) -> Look:
     """Chooses size, path, tint and background; the shape stays within the central square, which a crop keeps."""
     side = min(size)
-    radius = rng.uniform(0.16, 0.26) * side
+    radius = rng.uniform(0.18, 0.28) * side
     # How far the centre may be from the image's: along the path at least half of it is used, each way.
     reach = side / 2 - EXTENT * radius
     along = np.array(DIRECTIONS[scene.motion])
@@ -110,14 +111,15 @@ def draw_look(scene: Scene, size: tuple[int, int], rng: np.random.Generator) -> 
     end = centre + aside + along * rng.uniform(0.5, 1) * reach
     colour = np.array(PALETTE[scene.colour]) * rng.uniform(0.88, 1.12) + rng.uniform(-8, 8, 3)
     red, green, blue = np.clip(colour, 0, 255).tolist()
+    # Dark backgrounds: each colour stands out by brightness as well as hue, and a small model learns shapes in minutes.
     return Look(
         radius=radius,
         start=(float(start[0]), float(start[1])),
         end=(float(end[0]), float(end[1])),
         tilt=rng.uniform(-math.pi / 18, math.pi / 18),
         colour=(red, green, blue),
-        brightness=rng.uniform(25, 230),
-        slope=(rng.uniform(-30, 30), rng.uniform(-30, 30)),
+        brightness=rng.uniform(20, 90),
+        slope=(rng.uniform(-24, 24), rng.uniform(-24, 24)),
     )
 
 
@@ -181,8 +183,8 @@ def write_video(path: Path, frames: Iterable[Image], fps: int | Fraction, **opti
         frames: uint8 `(H, W, 3)` each, RGB, all of one even height and width; a generator does, so that a long video
             is never in memory at once.
         fps: Frames per second.
-        options: Passed to x264 as they are, over the defaults: `crf="20"`, `g="12"` (a keyframe every 12 frames),
-            `bf="0"`, `preset="fast"`.
+        options: Of x264, as they are: `g="12"` for a keyframe every 12 frames, `bf="0"` for no B-frames. Without any,
+            `crf="20"`, `preset="fast"` and one thread.
 
     Raises:
         ValueError: There are no frames, or they are not as described.
@@ -190,8 +192,9 @@ def write_video(path: Path, frames: Iterable[Image], fps: int | Fraction, **opti
     import av
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    # One thread: x264 cuts a frame differently for every number of them. The suffix stays, as it names the container.
+    # One thread: with each number of them, x264 gives other bytes.
     settings = {"crf": "20", "preset": "fast", "threads": "1", **options}
+    # The suffix stays: it names the container.
     partial = path.with_name(f".{path.stem}.part{path.suffix}")
     try:
         with av.open(partial, "w") as container:
@@ -200,12 +203,10 @@ def write_video(path: Path, frames: Iterable[Image], fps: int | Fraction, **opti
             shape: tuple[int, ...] | None = None
             for frame in frames:
                 if shape is None:
-                    shape = frame.shape
+                    shape = _video_shape(frame)
                     stream.height, stream.width = shape[:2]
-                if frame.dtype != np.uint8 or frame.shape != shape or shape[0] % 2 or shape[1] % 2 or shape[2:] != (3,):
-                    raise ValueError(
-                        f"frames must be uint8 (H, W, 3) of one even size, got {frame.dtype} {frame.shape} after {shape}"
-                    )
+                if frame.shape != shape or frame.dtype != np.uint8:
+                    raise ValueError(f"all frames must be uint8 {shape}, got {frame.dtype} {frame.shape}")
                 container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
             if shape is None:
                 raise ValueError(f"no frames to write to {path.name}")
@@ -213,3 +214,10 @@ def write_video(path: Path, frames: Iterable[Image], fps: int | Fraction, **opti
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def _video_shape(frame: Image) -> tuple[int, ...]:
+    """The shape of a frame that h264 can hold: its colour is stored for squares of two by two pixels."""
+    if frame.ndim != 3 or frame.shape[2] != 3 or frame.shape[0] % 2 or frame.shape[1] % 2:
+        raise ValueError(f"frames must be (H, W, 3) of even height and width, got {frame.shape}")
+    return frame.shape

@@ -125,6 +125,6 @@ def demo_plan() -> Iterator[DemoClip]:
             # `place // n` turns the motions from row to row: no colour and no shape is tied to one motion.
             motion = MOTIONS[(place + place // n) % len(MOTIONS)]
             # Between 2.5 s and 4.5 s: three to five rows at one frame per second.
-            n_frames = int(np.random.default_rng((SEED, number)).integers(2.5 * FPS, 4.5 * FPS, endpoint=True))
+            n_frames = int(np.random.default_rng((SEED, number)).integers(5 * FPS // 2, 9 * FPS // 2, endpoint=True))
             yield DemoClip(split, number, Scene(COLOURS[colour], SHAPES[shape], motion), n_frames)
             number += 1

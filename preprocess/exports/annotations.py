@@ -9,6 +9,7 @@ A name is also that of the video's folder of frames. `timestamps` and `duration`
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -69,19 +70,22 @@ def adaclip_entries(samples: Iterable[Sample]) -> dict[Split, Entries]:
 def video_names(samples: Iterable[Sample]) -> dict[str, str]:
     """Key → the name of the video in annotation files and of its folder of frames.
 
-    It is the source's own id, unless that is no name of one folder or stands for several samples: then it is the key.
+    It is the source's own id, unless that is no name of one folder, stands for several samples, or is the key of
+    another: then it is the key.
     """
     ids = {sample.key: str(sample.meta.get("videoID", sample.key)) for sample in samples}
-    count: dict[str, int] = {}
-    for id_ in ids.values():
-        count[id_] = count.get(id_, 0) + 1
-    return {key: id_ if count[id_] == 1 and _is_folder_name(id_) else key for key, id_ in ids.items()}
+    count = Counter(ids.values())
+
+    def is_own(id_: str, key: str) -> bool:
+        return count[id_] == 1 and (id_ == key or id_ not in ids) and _is_folder_name(id_)
+
+    return {key: id_ if is_own(id_, key) else key for key, id_ in ids.items()}
 
 
 def _is_folder_name(name: str) -> bool:
-    return (
-        bool(name) and not name.startswith(".") and "/" not in name and "\0" not in name and len(name.encode()) <= 200
-    )
+    # A name with one of our own suffixes could be that of a file beside the folders.
+    plain = "/" not in name and "\0" not in name and not name.endswith((".json", ".jsonl"))
+    return bool(name) and not name.startswith(".") and plain and len(name.encode()) <= 200
 
 
 def _entry(sample: Sample) -> JSON:

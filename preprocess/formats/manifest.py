@@ -4,7 +4,7 @@
      "encoder": {"model": "openai/clip-vit-base-patch32", "revision": "…", "weights_sha256": "…", "precision": "bf16",
                  "dtype": "float16", "dim": 512, "normalized": false},
      "sampling": {"kind": "fps", "value": 1}, "preprocessing": {…}, "versions": {"av": "18.1.0", …},
-     "caption_mode": "first", "order": {"shuffle": true, "seed": 42},
+     "caption_mode": "first", "order": {"shuffle": true, "seed": 42, "per_shard": 10000},
      "meta_keys": {"key": "string", …, "category": "number"},
      "splits": {"train": {"inputs": 6513, "samples": 6510, "frames": 99120, "missing": 2,
                           "rejected": {"unreadable": 1}}, …},
@@ -72,10 +72,11 @@ class ShardEntry(TypedDict):
 
 
 class Order(TypedDict):
-    """How the samples of a split are ordered."""
+    """How the samples of a split are ordered and cut into tars."""
 
     shuffle: bool
     seed: int
+    per_shard: int
 
 
 class Manifest(TypedDict):
@@ -114,7 +115,7 @@ def build(
         dataset: Name of the Hub repository without its owner.
         encoding: The content of `processed/encoding.json`; `ENCODING_KEYS` of it are taken over.
         caption_mode: How captions became the `.txt`.
-        order: Shuffle and seed.
+        order: Shuffle, seed, and samples in a full tar.
         meta_keys: What `meta_types` gives.
         inputs: Per split, how many samples were to be encoded.
         rejects: Those that are in no shard.
@@ -237,6 +238,7 @@ def validate(value: object, name: object = MANIFEST_FILE) -> Manifest:
     need(value["caption_mode"] in CAPTION_MODES, "caption_mode", f"one of {CAPTION_MODES}", value["caption_mode"])
     for field in (*ENCODING_KEYS, "order", "meta_keys", "splits"):
         need(isinstance(value[field], dict), field, "an object", value[field])
+    need(_is_count(value["order"].get("per_shard")), "order.per_shard", "a count", value["order"].get("per_shard"))
     need(_is_count(value["encoder"].get("dim")), "encoder.dim", "a number", value["encoder"].get("dim"))
     need(isinstance(value["shards"], list), "shards", "a list", value["shards"])
 

@@ -50,8 +50,8 @@ def scenes(
     from preprocess.long_video.components import require
     from preprocess.long_video.detect import Detector
     from preprocess.long_video.find import find_scenes
-    from preprocess.pipeline.encode import usable_cores
     from preprocess.pipeline.executors import LocalExecutor
+    from preprocess.pipeline.machine import usable_cores
 
     if annotations is None:
         require("scenedetect", "cv2")

@@ -65,7 +65,7 @@ def choose_devices(device: str, rank: Rank) -> tuple[str, ...]:
     Raises:
         UserError: The device cannot be used here.
     """
-    from preprocess.encoders.clip import choose_device
+    from preprocess.encoders.devices import choose_device
 
     devices = choose_device(device)
     if rank.world > 1 and devices[0].startswith("cuda") and device in ("auto", "cuda"):

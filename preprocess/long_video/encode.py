@@ -33,9 +33,9 @@ from preprocess.long_video.text import (
     save_scene_tokens,
 )
 from preprocess.long_video.work import run_tasks
-from preprocess.pipeline.encode import usable_cores
 from preprocess.pipeline.executors import LocalExecutor
 from preprocess.pipeline.ledger import Ledger
+from preprocess.pipeline.machine import usable_cores
 from preprocess.samples import Reject
 
 _EPISODES_PER_TASK = 4
@@ -251,7 +251,7 @@ def wanted_prompts(files: Iterable[Path]) -> list[Prompt]:
 
 def settled_precision(options: ModelOptions, settings: Path, device: str) -> str:
     """The precision that was asked for; `auto` is that of the files that are there, else what the device does best."""
-    from preprocess.encoders.clip import choose_precision
+    from preprocess.encoders.devices import choose_precision
 
     before = {} if options.overwrite else read_json(settings)
     if options.precision == "auto" and "precision" in before:

@@ -75,6 +75,8 @@ def _download(url: str, target: Path) -> None:
     from fsspec.core import url_to_fs
 
     scheme = url.partition("://")[0].lower()
+    if "::" in url:
+        raise MediaError("download_failed", "an address that leads through another ('::') is not followed")
     if scheme not in PROTOCOLS:
         raise MediaError("download_failed", f"{scheme}:// is not among {', '.join(sorted(PROTOCOLS))}")
     options: dict[str, Any] = {}

@@ -17,7 +17,8 @@ from preprocess.media.video import Clip, Transform, check_size
 from preprocess.samples import Frames
 
 # What image datasets hold, whatever the suffix says. Pillow's other formats include ones that start other programs.
-_FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "BMP", "GIF", "TIFF")
+_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
+Image.init()  # makes them known by name
 
 
 def read_image(path: Path, *, transform: Transform | None = None) -> Clip:
@@ -38,13 +39,10 @@ def read_image(path: Path, *, transform: Transform | None = None) -> Clip:
     """
     path = Path(path)
     try:
-        with warnings.catch_warnings():
-            # Our own limit is checked before any pixel is decoded.
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            image = Image.open(path, formats=_FORMATS)
-        with image:
+        # Pillow warns of large images (our own limit is checked before any pixel is decoded) and of broken EXIF.
+        with warnings.catch_warnings(action="ignore"), Image.open(path, formats=_FORMATS) as image:
             check_size(*image.size, path)
-            pixels = np.array(_upright(_eight_bit(image)).convert("RGB"))
+            pixels = np.array(_eight_bit(ImageOps.exif_transpose(image)).convert("RGB"))
     except FileNotFoundError as error:
         raise MediaError("missing", f"{path.name} is not there") from error
     except Image.DecompressionBombError as error:
@@ -66,11 +64,5 @@ def _eight_bit(image: Image.Image) -> Image.Image:
     """Grey of 16 bits to 8, by its high byte; everything else as it is."""
     if not image.mode.startswith("I"):
         return image
-    values = np.asarray(image).astype(np.int64)
-    eight = Image.fromarray((np.clip(values, 0, 0xFFFF) >> 8).astype(np.uint8))
-    eight.info, eight._exif = image.info, image.getexif()
-    return eight
-
-
-def _upright(image: Image.Image) -> Image.Image:
-    return ImageOps.exif_transpose(image)
+    values = np.clip(np.asarray(image).astype(np.int64), 0, 0xFFFF)
+    return Image.fromarray((values >> 8).astype(np.uint8))

@@ -88,13 +88,13 @@ def _packets(container: InputContainer, stream: VideoStream) -> Iterator[Packet[
     and Xvid pack a B-picture behind a P-picture, and leave an empty picture where it belongs: it is put there.
     """
     decoder = stream.codec_context
-    demuxed = (packet for packet in container.demux(stream) if packet.size)
-    if decoder.name != "mpeg4" or decoder.reorder_depth == 0:
-        yield from demuxed
-        return
-    unpack = BitStreamFilterContext("mpeg4_unpack_bframes", stream)
-    for packet in demuxed:
-        yield from unpack.filter(packet)
+    packed = decoder.name == "mpeg4" and decoder.reorder_depth > 0
+    unpack = BitStreamFilterContext("mpeg4_unpack_bframes", stream) if packed else None
+    # Behind the last packet, PyAV stumbles over streams that a damaged MPEG-TS seemed to add on the way.
+    with suppress(IndexError):
+        for packet in container.demux(stream):
+            if packet.size:
+                yield from (packet,) if unpack is None else unpack.filter(packet)
 
 
 def read_index(container: InputContainer, stream: VideoStream, path: Path) -> PacketIndex:
@@ -164,7 +164,7 @@ def mark(index: PacketIndex, targets: NDArray[np.int64]) -> tuple[NDArray[np.boo
     Returns:
         bool `(P,)` packets to decode, bool `(P,)` those that hold a wanted frame.
     """
-    is_target = np.isin(index.pts, targets) & index.shown
+    is_target = np.isin(index.pts, targets)
     needed = np.zeros(len(index.pts), np.bool_)
     starts = np.flatnonzero(index.keys)
     for position in np.flatnonzero(is_target):

@@ -3,38 +3,29 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from preprocess.console import progress
-from preprocess.errors import Reason
 from preprocess.formats.atomic import remove_temporary, write_if_changed
 from preprocess.formats.layout import Layout, json_bytes, note_report, read_json, write_json
 from preprocess.formats.triples import done_keys
 from preprocess.media.sampling import Sampling
 from preprocess.pipeline import plan
-from preprocess.pipeline.executors import LocalExecutor, Loss
-from preprocess.pipeline.index import local_media_exists
+from preprocess.pipeline.books import Books
+from preprocess.pipeline.executors import LocalExecutor
+from preprocess.pipeline.index import still_rejected
 from preprocess.pipeline.ledger import Ledger
+from preprocess.pipeline.machine import memory_share, usable_cores
 from preprocess.pipeline.settings import Encoding
 from preprocess.samples import SPLITS, CaptionMode, EncodeReport, Reject, Sample
 
 if TYPE_CHECKING:
     from preprocess.pipeline.engine import Written
-    from preprocess.pipeline.feed import SentClip
 
-_LOSS_REASONS: dict[str, Reason] = {
-    "crashed": "decoder_crashed",
-    "timeout": "timeout",
-    "out_of_memory": "out_of_memory",
-}
-_PRELOAD = ("preprocess.pipeline.engine",)
-_MIN_WORKER_MEMORY = 2 << 30
-
-Outcome = TypeVar("Outcome", "Written | Reject", "SentClip | Reject")
+_PRELOAD = ("preprocess.pipeline.engine", "preprocess.encoders.clip", "torchvision.transforms.v2.functional")
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,13 +74,7 @@ def encode_dataset(
         (layout.processed / split).mkdir(parents=True, exist_ok=True)
         remove_temporary(layout.processed / split)
     done = {split: done_keys(layout.processed, split) for split in SPLITS}
-
-    def rejected(sample: Sample) -> bool:
-        if sample.key not in ledger:
-            return False
-        return ledger[sample.key].reason != "missing" or not local_media_exists(raw, sample)
-
-    todo = plan.todo(samples, done, rejected)
+    todo = plan.todo(samples, done, still_rejected(ledger, raw))
     written = frames = size = 0
     with progress(len(todo), " videos", "encode") as bar:
         for report in _run(todo, raw, layout, encoding, options, caption_mode) if todo else ():
@@ -118,9 +103,12 @@ def _run(
     caption_mode: CaptionMode,
 ) -> Iterator[Written | Reject]:
     """Starts the workers and yields a report for each sample of `todo`."""
-    from preprocess.encoders.clip import ClipEncoder, choose_device, choose_precision
     from preprocess.pipeline.engine import EncodeChunk, Settings
-    from preprocess.pipeline.feed import SendChunk, encode_sent
+
+    workers = options.workers or usable_cores()
+    executor = LocalExecutor(workers, options.time_limit_s, options.memory_limit or memory_share(workers), _PRELOAD)
+    executor.warm_up()  # imports take seconds: these go on while this process imports torch to look for a GPU
+    from preprocess.encoders.devices import choose_device, choose_precision
 
     devices = choose_device(options.device)
     on_cpu = devices == ("cpu",)
@@ -139,49 +127,13 @@ def _run(
         dtype=encoding.record["encoder"]["dtype"],
         caption_mode=caption_mode,
     )
-    workers = options.workers or usable_cores()
-    executor = LocalExecutor(workers, options.time_limit_s, options.memory_limit or _memory_share(workers), _PRELOAD)
-    books = _Books()
+    books = Books()
     chunks = plan.chunks(todo)
     if on_cpu:
         yield from books.keep(executor.run(chunks, EncodeChunk(settings), books.lose))
     else:
+        from preprocess.encoders.clip import ClipEncoder
+        from preprocess.pipeline.feed import SendChunk, encode_sent
+
         encoders = [ClipEncoder(encoding.model, device, precision, settings.batch_size) for device in devices]
         yield from encode_sent(books.keep(executor.run(chunks, SendChunk(settings), books.lose)), encoders, settings)
-
-
-class _Books:
-    """Which samples the workers have dealt with, so that a lost worker's chunk goes on behind them."""
-
-    def __init__(self) -> None:
-        self._dealt_with: set[str] = set()
-        self._lost: list[Reject] = []
-
-    def keep(self, reports: Iterator[Outcome | Reject]) -> Iterator[Outcome | Reject]:
-        """Passes reports on, noting their keys; the rejects of lost workers come in between."""
-        for report in reports:
-            self._dealt_with.add(report.key)
-            yield from self._drain()
-            yield report
-        yield from self._drain()
-
-    def lose(self, chunk: plan.Chunk, loss: Loss) -> plan.Chunk | None:
-        """Rejects the sample that took its worker down; what is left of the chunk is done again."""
-        sample = next(sample for sample in chunk.samples if sample.key == loss.item)
-        self._lost.append(Reject(sample.key, sample.split, "decode", _LOSS_REASONS[loss.cause], loss.message))
-        self._dealt_with.add(sample.key)
-        return chunk.without(self._dealt_with)
-
-    def _drain(self) -> Iterator[Reject]:
-        while self._lost:
-            yield self._lost.pop(0)
-
-
-def usable_cores() -> int:
-    """Cores this process may use, which in a container can be fewer than the machine has."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _memory_share(workers: int) -> int:
-    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return max(_MIN_WORKER_MEMORY, int(total * 0.8) // workers)

@@ -2,7 +2,7 @@
 
 The same steps run in two places. On a CPU each worker process does all of them (`EncodeChunk`). On a GPU the worker
 processes only decode (`DecodeChunk`), frames come over in shared memory, and the process that holds the encoder does
-the rest (`preprocess.pipeline.feed`).
+the rest (`preprocess.pipeline.feed`). Where nothing is to be written, `EmbedChunk` stops before that.
 """
 
 from __future__ import annotations
@@ -12,23 +12,25 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from preprocess.encoders import Encoder
-from preprocess.encoders.clip import ClipEncoder, Precision
 from preprocess.encoders.models import ModelFiles
-from preprocess.errors import MediaError, UserError
 from preprocess.formats.triples import caption_text, triple_meta, write_triple
-from preprocess.media import read_media
-from preprocess.media.fetch import local_file
 from preprocess.media.sampling import Sampling
 from preprocess.media.transforms import resize_crop
 from preprocess.media.video import Clip
 from preprocess.pipeline.executors import Watch
 from preprocess.pipeline.plan import Chunk
-from preprocess.samples import CaptionMode, Preprocessing, Reject, Sample, Stage, Triple
+from preprocess.pipeline.read import read_sample
+from preprocess.samples import CaptionMode, Preprocessing, Reject, Sample, Triple
+
+if TYPE_CHECKING:  # they bring torch and transformers, which the process that hands out the work does without
+    from preprocess.encoders.clip import ClipEncoder
+    from preprocess.encoders.devices import Precision
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,13 +65,18 @@ class Written:
 
 @dataclass(frozen=True, slots=True)
 class Embedded:
-    """A clip whose pixels have become vectors: `(T, D)` float32."""
+    """A clip whose pixels have become vectors: `(T, D)` float32; `duration_s` is that of the part embedded."""
 
     sample: Sample
     timestamps_s: NDArray[np.float64]
     duration_s: float
     truncated: bool
     vectors: NDArray[np.float32]
+
+    @property
+    def key(self) -> str:
+        """Key of the sample."""
+        return self.sample.key
 
 
 class Batcher:
@@ -90,7 +97,8 @@ class Batcher:
         """Takes one decoded clip; yields the clips that became complete."""
         pixels = clip.frames.pixels
         vectors = np.empty((len(pixels), self._encoder.dim), np.float32)
-        self._waiting.append(Embedded(sample, clip.frames.timestamps_s, clip.duration_s, clip.truncated, vectors))
+        part_s = part_embedded_s(sample, clip.duration_s)
+        self._waiting.append(Embedded(sample, clip.frames.timestamps_s, part_s, clip.truncated, vectors))
         taken = 0
         while taken < len(pixels):
             free = min(len(self._batch) - self._filled, len(pixels) - taken)
@@ -133,6 +141,25 @@ class DecodeChunk:
 
 
 @dataclass(frozen=True, slots=True)
+class EmbedChunk:
+    """Decodes and encodes the samples of a chunk, in one process with one thread."""
+
+    settings: Settings
+
+    def __call__(self, chunk: Chunk, watch: Watch) -> Iterator[Embedded | Reject]:
+        """Yields the vectors of each sample, or why there are none."""
+        batcher: Batcher | None = None
+        for decoded in DecodeChunk(self.settings)(chunk, watch):
+            if isinstance(decoded, Reject):
+                yield decoded
+                continue
+            batcher = batcher or Batcher(_worker_encoder(self.settings))
+            yield from batcher.add(*decoded)
+        if batcher:
+            yield from batcher.flush()
+
+
+@dataclass(frozen=True, slots=True)
 class EncodeChunk:
     """Decodes, encodes and writes the samples of a chunk, in one process with one thread."""
 
@@ -140,32 +167,19 @@ class EncodeChunk:
 
     def __call__(self, chunk: Chunk, watch: Watch) -> Iterator[Written | Reject]:
         """Yields a report for each sample once its triple is on disk."""
-        batcher: Batcher | None = None
-        for decoded in DecodeChunk(self.settings)(chunk, watch):
-            if isinstance(decoded, Reject):
-                yield decoded
-                continue
-            batcher = batcher or Batcher(_worker_encoder(self.settings))
-            yield from write_all(batcher.add(*decoded), self.settings)
-        if batcher:
-            yield from write_all(batcher.flush(), self.settings)
+        for item in EmbedChunk(self.settings)(chunk, watch):
+            yield from (item,) if isinstance(item, Reject) else write_all((item,), self.settings)
 
 
 def decode(sample: Sample, settings: Settings) -> Clip | Reject:
     """One sample to preprocessed frames, or to the reason why not."""
-    transform = resize_crop(settings.preprocessing)
-    try:
-        with local_file(settings.raw, sample.media) as path:
-            return read_media(path, settings.sampling, start_s=sample.start_s, end_s=sample.end_s, transform=transform)
-    except MediaError as error:
-        stage: Stage = "find" if error.reason in ("missing", "download_failed") else "decode"
-        return Reject(sample.key, sample.split, stage, error.reason, str(error))
-    except (UserError, OSError):
-        raise  # a full disk or a lost mount concerns every sample
-    except MemoryError:
-        return Reject(sample.key, sample.split, "decode", "out_of_memory", "no memory for the decoded frames")
-    except Exception as error:  # a fault in a decoder library must not end a run over 500,000 videos
-        return Reject(sample.key, sample.split, "decode", "decoder_crashed", f"{type(error).__name__}: {error}")
+    return read_sample(sample, settings.raw, settings.sampling, resize_crop(settings.preprocessing))
+
+
+def part_embedded_s(sample: Sample, duration_s: float) -> float:
+    """Seconds of a file of `duration_s` that the sample's window covers."""
+    end_s = duration_s if sample.end_s is None else min(sample.end_s, duration_s)
+    return max(0.0, end_s - (sample.start_s or 0.0))
 
 
 def write_all(embedded: Iterable[Embedded], settings: Settings) -> Iterator[Written | Reject]:
@@ -194,4 +208,6 @@ def _use_one_thread() -> None:
 @functools.lru_cache(maxsize=1)
 def _worker_encoder(settings: Settings) -> ClipEncoder:
     """The encoder of this worker process, loaded when the first frames are there."""
+    from preprocess.encoders.clip import ClipEncoder
+
     return ClipEncoder(settings.model, "cpu", settings.precision, settings.batch_size)

@@ -17,8 +17,10 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any, Generic, Literal, Protocol, TypeVar
 
 from preprocess.errors import EmbeddingDatasetError
@@ -75,6 +77,11 @@ class LocalExecutor:
     memory_limit: int | None = None
     preload: tuple[str, ...] = ()
 
+    def warm_up(self) -> None:
+        """Begins to import `preload` in the background, while this process does other things."""
+        multiprocessing.get_context("forkserver").set_forkserver_preload(list(self.preload))
+        forkserver.ensure_running()
+
     def run(
         self,
         tasks: Iterable[Task],
@@ -82,6 +89,7 @@ class LocalExecutor:
         on_loss: Callable[[Task, Loss], Task | None],
     ) -> Iterator[Report]:
         """See `Executor.run`. An exception that `fn` raises ends the run and is raised here."""
+        self.warm_up()
         yield from _Run(self, iter(tasks), fn, on_loss).reports()
 
 
@@ -116,7 +124,6 @@ class _Run(Generic[Task, Report]):
         # A fork server has the libraries loaded once and is single-threaded: workers start in milliseconds, and no lock
         # of another thread is copied in a locked state.
         self._context = multiprocessing.get_context("forkserver")
-        self._context.set_forkserver_preload(list(limits.preload))
         self._pool: list[_Worker[Task]] = []
 
     def reports(self) -> Iterator[Report]:
@@ -215,13 +222,9 @@ def _work(pipe: Connection, fn: Callable[[Any, Watch], Iterator[Any]]) -> None:
     def watch(item: str | None) -> None:
         pipe.send(("item", item))
 
-    while True:
-        try:
-            task = pipe.recv()
-        except (EOFError, OSError):
-            return
-        if task is None:
-            return
+    tasks: SimpleQueue[Any] = SimpleQueue()
+    threading.Thread(target=_receive, args=(pipe, tasks), daemon=True).start()
+    while (task := tasks.get()) is not None:
         try:
             for report in fn(task, watch):
                 pipe.send(("report", report))
@@ -230,6 +233,18 @@ def _work(pipe: Connection, fn: Callable[[Any, Watch], Iterator[Any]]) -> None:
             return
         except Exception as error:  # handed to the parent, which raises it
             pipe.send(("error", error))
+
+
+def _receive(pipe: Connection, tasks: SimpleQueue[Any]) -> None:
+    """Takes tasks off the pipe at once: were they left there, parent and worker could both wait to be read."""
+    while True:
+        try:
+            task = pipe.recv()
+        except (EOFError, OSError):
+            task = None
+        tasks.put(task)
+        if task is None:
+            return
 
 
 def die_with_parent() -> None:

@@ -5,16 +5,18 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import fcntl
+import itertools
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from preprocess.errors import SettingsError, UnknownNameError, UserError
-from preprocess.formats.atomic import write_if_changed
+from preprocess.formats.atomic import atomic_file, write_if_changed
 from preprocess.formats.layout import Layout, json_bytes, read_json
 from preprocess.formats.triples import remove_triple
+from preprocess.pipeline.ledger import Ledger
 from preprocess.pipeline.plan import changed, in_order
 from preprocess.pipeline.work import read_samples
 from preprocess.recipes import Recipe, load, raw_data_error
@@ -57,6 +59,7 @@ def settle_source(
     split_protocol: str | None = None,
     *,
     afresh: bool = False,
+    moved: bool = False,
 ) -> Source:
     """Where the samples come from; what is None is as it was in the last run into this output, else the default.
 
@@ -64,6 +67,7 @@ def settle_source(
 
     Args:
         afresh: The output that is there will be thrown away, so it forbids nothing.
+        moved: The raw data may lie elsewhere now: for commands that compare with the output and add nothing to it.
 
     Raises:
         RawDataError: There is no raw data.
@@ -80,13 +84,16 @@ def settle_source(
         path = (layout.work / "raw").resolve()
     else:
         raise raw_data_error(spec, f"dataset {spec.name!r} needs raw data")
+    if not hasattr(recipe, "prepare") and not path.exists():
+        raise raw_data_error(spec, f"there is no raw data at {str(path)!r}")
     options = RecipeOptions(
         split=split or tuple(before.get("split", RecipeOptions().split)),
         seed=before.get("seed", RecipeOptions().seed) if seed is None else seed,
         split_protocol=split_protocol or before.get("split_protocol"),
     )
     source = Source(spec.name, path, options)
-    for field in ("dataset", "raw") if before and not afresh else ():
+    binding = () if afresh or not before else ("dataset",) if moved else ("dataset", "raw")
+    for field in binding:
         if (here := source.to_json()[field]) != before[field]:
             raise SettingsError(
                 f"{layout.work} was made with {field} {before[field]!r}, not {here!r}",
@@ -94,6 +101,17 @@ def settle_source(
                 f"moved, remove {layout.source.name} there.",
             )
     return source
+
+
+def read_source(recipe: Recipe, source: Source) -> list[Sample]:
+    """The samples of a dataset, by split and key; raw files that the recipe can make itself are made.
+
+    Raises:
+        RawDataError: There is no raw data, or it is not laid out as the recipe expects.
+    """
+    if hasattr(recipe, "prepare"):
+        recipe.prepare(source.raw)
+    return in_order(list(recipe.samples(source.raw, source.options)))
 
 
 def index_samples(recipe: Recipe, source: Source, layout: Layout) -> list[Sample]:
@@ -104,17 +122,27 @@ def index_samples(recipe: Recipe, source: Source, layout: Layout) -> list[Sample
     Raises:
         RawDataError: There is no raw data, or it is not laid out as the recipe expects.
     """
-    if hasattr(recipe, "prepare"):
-        recipe.prepare(source.raw)
-    if not source.raw.exists():
-        raise raw_data_error(recipe.SPEC, f"there is no raw data at {str(source.raw)!r}")
-    samples = in_order(list(recipe.samples(source.raw, source.options)))
+    samples = read_source(recipe, source)
     write_if_changed(layout.source, json_bytes({**read_json(layout.source), **source.to_json()}))
-    before = read_samples(layout.samples) if layout.samples.is_file() else []
-    for stale in changed(before, samples):
-        remove_triple(layout.processed, stale.split, stale.key)
-    write_if_changed(layout.samples, b"".join(canonical_json(s.to_json()).encode() + b"\n" for s in samples))
+    if not _is_the_list(layout.samples, samples):
+        before = read_samples(layout.samples) if layout.samples.is_file() else []
+        for stale in changed(before, samples):
+            remove_triple(layout.processed, stale.split, stale.key)
+        with atomic_file(layout.samples) as file:
+            file.writelines(map(_line, samples))
     return samples
+
+
+def _is_the_list(file: Path, samples: Sequence[Sample]) -> bool:
+    """Whether `samples.jsonl` says just this: half a million lines are compared in seconds, and read in a minute."""
+    if not file.is_file():
+        return False
+    with file.open("rb") as lines:
+        return all(line == wanted for line, wanted in itertools.zip_longest(lines, map(_line, samples)))
+
+
+def _line(sample: Sample) -> bytes:
+    return canonical_json(sample.to_json()).encode() + b"\n"
 
 
 def list_samples(
@@ -132,14 +160,40 @@ def list_samples(
     recipe = load(dataset)
     # No output folder is involved, so nothing is remembered from an earlier run.
     source = settle_source(recipe, Layout(Path(os.devnull), recipe.SPEC.hub_name), raw, split, seed, split_protocol)
-    if not source.raw.exists():
-        raise raw_data_error(recipe.SPEC, f"there is no raw data at {str(source.raw)!r}")
     return in_order(list(recipe.samples(source.raw, source.options))), source.folder
 
 
-def local_media_exists(raw: str, sample: Sample) -> bool:
-    """True when the media of a sample is a file that is there now."""
-    return not is_url(sample.media) and Path(raw, sample.media).is_file()
+def still_rejected(ledger: Ledger, raw: str) -> Callable[[Sample], bool]:
+    """Whether a sample that was rejected stays so: a file that was missing and is there now is tried again."""
+
+    def rejected(sample: Sample) -> bool:
+        if sample.key not in ledger:
+            return False
+        there = not is_url(sample.media) and Path(raw, sample.media).is_file()
+        return ledger[sample.key].reason != "missing" or not there
+
+    return rejected
+
+
+@contextlib.contextmanager
+def exclusive(folder: Path, name: str) -> Iterator[None]:
+    """Keeps a second run out of a folder, which is made where it is missing.
+
+    Args:
+        name: What another run is said to be working on.
+
+    Raises:
+        UserError: Another run is at work.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / _LOCK).open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise UserError(
+                f"another run is working on {name}", "Wait for it, or let this one write elsewhere."
+            ) from error
+        yield
 
 
 @contextlib.contextmanager
@@ -151,14 +205,7 @@ def only_run(layout: Layout, afresh: bool = False) -> Iterator[None]:
     Raises:
         UserError: Another run is at work.
     """
-    layout.work.mkdir(parents=True, exist_ok=True)
-    with (layout.work / _LOCK).open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise UserError(
-                f"another run is working on {layout.hub_name}", "Wait for it, or give this one another NAME= or OUT=."
-            ) from error
+    with exclusive(layout.work, layout.hub_name):
         for path in sorted(layout.work.iterdir()) if afresh else ():
             if path.is_dir():
                 shutil.rmtree(path)

@@ -33,6 +33,7 @@ from preprocess.formats import manifest as manifests
 from preprocess.formats.atomic import remove_temporary, write_atomic, write_if_changed
 from preprocess.formats.layout import Layout, note_report
 from preprocess.formats.manifest import FORMAT_VERSION, MANIFEST_FILE, Manifest
+from preprocess.formats.preview import remove_preview
 from preprocess.formats.shards import PER_SHARD, SEED, SHARD_NAME, Parts, Shard, plan_shards, write_shard
 from preprocess.formats.splits import SIZES_FILE, SPLITS_FILE, sizes_json, splits_csv
 from preprocess.formats.triples import (
@@ -156,7 +157,7 @@ def pack_dataset(
         dataset=layout.hub_name,
         encoding=encoding,
         caption_mode=settings.caption_mode,
-        order={"shuffle": shuffle, "seed": seed},
+        order={"shuffle": shuffle, "seed": seed, "per_shard": per_shard},
         meta_keys=manifests.meta_types(samples, settings.caption_mode),
         inputs=Counter(sample.split for sample in samples),
         rejects=rejects,
@@ -244,11 +245,12 @@ def _state_file(settings: Settings, file: str) -> Path:
 
 
 def _clear(settings: Settings, planned: set[str], changes: bool) -> None:
-    """Removes the lists, if they are not going to be true, then the tars and states of an earlier plan."""
+    """Removes the lists and the preview, if they are not going to be true, then tars and states of an earlier plan."""
     tars = [path for path in settings.out.iterdir() if SHARD_NAME.fullmatch(path.name) and path.name not in planned]
     if changes or tars:
         for name in (MANIFEST_FILE, SIZES_FILE, SPLITS_FILE):
             (settings.out / name).unlink(missing_ok=True)
+        remove_preview(settings.out)
     for path in tars:
         path.unlink()
     for path in settings.states.glob("ds_*.tar.json"):

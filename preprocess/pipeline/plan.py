@@ -34,8 +34,8 @@ def in_order(samples: Sequence[Sample]) -> list[Sample]:
     """
     if not samples:
         raise UserError("the raw data holds no samples", "Check RAW and the tree that the dataset expects.")
-    key, count = Counter(sample.key for sample in samples).most_common(1)[0]
-    if count > 1:
+    if len({sample.key for sample in samples}) < len(samples):
+        key, count = Counter(sample.key for sample in samples).most_common(1)[0]
         raise UserError(f"the key {key!r} occurs {count} times", "Every sample needs a name of its own.")
     return sorted(samples, key=lambda sample: (SPLITS.index(sample.split), sample.key))
 

@@ -31,6 +31,7 @@ RAW/                                 rendered where it is missing: nothing to do
 └── test/                            16 clips
 """,
     encoder="tiny-clip",
+    media_license="apache-2.0",
 )
 
 

@@ -96,7 +96,7 @@ def write_dataset(
         dataset=folder.name,
         encoding={**ENCODING, "encoder": {**ENCODING["encoder"], "dim": dim, "dtype": dtype}},
         caption_mode="first",
-        order={"shuffle": True, "seed": 42},
+        order={"shuffle": True, "seed": 42, "per_shard": per_shard},
         meta_keys=meta_types((sample(split, i) for split, i in samples.values()), "first"),
         inputs={split: count + (split == "train") for split, count in counts.items()},
         rejects=[REJECT],

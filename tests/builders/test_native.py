@@ -17,9 +17,12 @@ import datasets
 import numpy as np
 import pytest
 from datasets import load_dataset
+from PIL import Image
 
+from builders.card_yaml import card_data, front_matter
 from builders.verify import verify
 from preprocess.formats.tar import end_of_archive, iter_members, member
+from preprocess.samples import ShardReport
 
 DIM = 16
 
@@ -217,4 +220,45 @@ def test_11_and_12_names_that_load_as_nulls_are_found(make_dataset: Any, case: s
 
 
 def codes(folder: Path) -> set[str]:
-    return {finding.code for finding in verify(folder, per_shard=5).findings}
+    return {finding.code for finding in verify(folder).findings}
+
+
+# --- the preview ------------------------------------------------------------------------------------------------------
+
+
+def with_preview(folder: Path, spec: Any) -> ShardReport:
+    """Adds a second config of contact sheets, as a build with previews does."""
+    shards = [ShardReport(**entry) for entry in json.loads((folder / "manifest.json").read_bytes())["shards"]]
+    (folder / "preview").mkdir()
+    body = b""
+    for i in range(3):
+        file = io.BytesIO()
+        Image.new("RGB", (32, 16), (80 * i, 0, 0)).save(file, "JPEG")
+        body += member(f"vid_{i:05d}.jpg", file.getvalue()) + member(f"vid_{i:05d}.txt", f"sheet {i}".encode())
+    body += end_of_archive(len(body))
+    (folder / "preview/train_00000.tar").write_bytes(body)
+    report = ShardReport("preview/train_00000.tar", "train", 3, 0, len(body), "")
+    card = front_matter(card_data(spec, shards, dim=DIM, dtype="float16", preview=[report]))
+    (folder / "README.md").write_text(card, encoding="utf-8")
+    return report
+
+
+def test_a_preview_is_a_second_config_beside_the_default(make_dataset: Any, dataset_spec: Any):
+    folder = make_dataset()
+    with_preview(folder, dataset_spec)
+    assert codes(folder) == set()
+    assert {split: len(rows) for split, rows in load(folder).items()} == {"train": 8, "validation": 3, "test": 2}
+    sheets = load(folder, name="preview", split="train")
+    assert [row["txt"] for row in sheets] == ["sheet 0", "sheet 1", "sheet 2"]
+    assert sheets[2]["jpg"].size == (32, 16)
+
+
+def test_a_preview_that_is_cut_or_gone_is_found(make_dataset: Any, dataset_spec: Any):
+    folder = make_dataset()
+    report = with_preview(folder, dataset_spec)
+    tar = folder / report.file
+    data = tar.read_bytes()
+    tar.write_bytes(data[:2000])
+    assert codes(folder) == {"tar_damaged"}
+    tar.unlink()
+    assert codes(folder) == {"card_configs", "card_counts"}

@@ -178,6 +178,15 @@ def test_a_pass_that_is_left_starts_again(make_dataset: Any):
     assert keys(loader)[0] == first
 
 
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_loaded_state_counts_for_one_pass(make_dataset: Any, workers: int):
+    loader = EmbeddingReader(make_dataset(), batch_size=2, shuffle=True).loader(workers)
+    whole = keys(EmbeddingReader(make_dataset("CLIP-2"), batch_size=2, shuffle=True))
+    loader.load_state_dict({"epoch": 0, "position": 4, "seed": 0, "samples": 8})
+    assert next(iter(loader))["key"] == whole[2]
+    assert next(iter(loader))["key"] == whole[0], "that pass was left: the next one is whole"
+
+
 def test_a_state_of_another_dataset_is_refused(make_dataset: Any):
     state = EmbeddingReader(make_dataset(), seed=1).state_dict()
     with pytest.raises(SettingsError, match="seed 1"):

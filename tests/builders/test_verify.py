@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from builders.card_yaml import card_data, front_matter
 from builders.findings import REMEDIES, Finding, Findings
@@ -23,7 +24,6 @@ from preprocess.errors import UserError
 from preprocess.formats.tar import end_of_archive, iter_members, member
 from preprocess.samples import ShardReport
 
-PER_SHARD = 5
 Members = list[tuple[str, bytes]]
 
 
@@ -56,7 +56,7 @@ def write_json(path: Path, value: object) -> None:
 
 
 def codes(folder: Path) -> set[str]:
-    return {finding.code for finding in verify(folder, per_shard=PER_SHARD).findings}
+    return {finding.code for finding in verify(folder).findings}
 
 
 def npy(array: np.ndarray[Any, Any], version: tuple[int, int] = (1, 0), pickled: bool = False) -> bytes:
@@ -252,7 +252,7 @@ def test_a_cut_tar_says_where(make_dataset: Any):
     folder = make_dataset()
     tar = folder / "ds_00001.tar"
     tar.write_bytes(tar.read_bytes()[:5000])
-    damaged = [f for f in verify(folder, per_shard=PER_SHARD).findings if f.code == "tar_damaged"]
+    damaged = [f for f in verify(folder).findings if f.code == "tar_damaged"]
     assert [f.where for f in damaged] == ["ds_00001.tar"]
     assert "cut off" in damaged[0].problem
     assert "byte" in damaged[0].problem
@@ -307,6 +307,25 @@ def rejected_twice(folder: Path) -> None:
     path = folder / "rejects.jsonl"
     path.write_text(path.read_text("utf-8").replace("lost_video", "train_000"), encoding="utf-8")
 
+
+def preview(*parts: tuple[str, bytes]) -> Callable[[Path], None]:
+    """Adds contact sheets that the card does not know of."""
+
+    def defect(folder: Path) -> None:
+        (folder / "preview").mkdir()
+        (folder / "preview" / "train_00000.tar").write_bytes(tar_bytes(list(parts)))
+
+    return defect
+
+
+def jpeg() -> bytes:
+    file = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(file, "JPEG")
+    return file.getvalue()
+
+
+JPG, TXT = ("vid_00000.jpg", jpeg()), ("vid_00000.txt", b"a sheet")
+NO_CONFIG = "card_configs card_features card_counts"
 
 IN_FOLDER: dict[str, tuple[Callable[[Path], None], str]] = {
     "a loading script": (added("CLIP-Shapes.py"), "root_script"),
@@ -395,6 +414,12 @@ IN_FOLDER: dict[str, tuple[Callable[[Path], None], str]] = {
         edit_text("README.md", "# CLIP", "![x](assets/x.png)\n# CLIP"),
         "card_link",
     ),
+    "a preview that the card does not name": (preview(JPG, TXT), NO_CONFIG),
+    "a sheet without its text": (preview(JPG), f"preview_sheet {NO_CONFIG}"),
+    "a sheet that is no picture": (preview(("vid_00000.jpg", JPG[1][:-40]), TXT), f"preview_sheet {NO_CONFIG}"),
+    "a sheet of no sample": (preview(("vid_00099.jpg", JPG[1]), ("vid_00099.txt", b"x")), f"preview_sheet {NO_CONFIG}"),
+    "a sheet's text in Latin-1": (preview(JPG, ("vid_00000.txt", b"Fr\xfchling")), f"txt_utf8 {NO_CONFIG}"),
+    "a stray file in the preview": (added("preview/notes.txt"), "stray_file"),
     "card points out of the folder": (edit_text("README.md", "# CLIP", "[x](../work/x.json)\n# CLIP"), "card_link"),
 }  # fmt: skip
 
@@ -425,9 +450,11 @@ def test_defect_of_the_folder(name: str, make_dataset: Any):
 
 def test_a_small_shard_in_the_middle(make_dataset: Any):
     folder = make_dataset(per_shard=3)
-    found = verify(folder, per_shard=3)
-    assert not found.findings
-    sizes = [f for f in verify(folder, per_shard=4).findings if f.code == "shard_size"]
+    assert not verify(folder).findings
+    manifest = json.loads((folder / "manifest.json").read_bytes())
+    manifest["order"]["per_shard"] = 4
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    sizes = [f for f in verify(folder).findings if f.code == "shard_size"]
     assert [f.where for f in sizes] == ["ds_00000.tar", "ds_00001.tar"]
 
 
@@ -443,7 +470,8 @@ def test_one_key_in_two_samples(make_dataset: Any, dataset_spec: Any):
 
 def test_every_code_is_planted_somewhere():
     planted = {code for table in (IN_TAR, ARCHIVES, IN_FOLDER) for _, text in table.values() for code in text.split()}
-    assert set(REMEDIES) - planted == {"no_shards"}, "tested on its own below"
+    elsewhere = {"no_shards", "sample_vectors", "sample_rows", "sample_source"}
+    assert set(REMEDIES) - planted == elsewhere, "tested below, and in pipeline/test_recheck.py"
     assert len({*IN_TAR, *ARCHIVES, *IN_FOLDER}) >= 30
 
 
@@ -452,7 +480,7 @@ def test_every_code_is_planted_somewhere():
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_sound_dataset_has_no_findings(make_dataset: Any, workers: int):
-    result = verify(make_dataset(), workers=workers, per_shard=PER_SHARD)
+    result = verify(make_dataset(), workers=workers)
     assert result.findings == ()
     assert (result.tars, result.samples) == (4, 13)
 
@@ -465,7 +493,7 @@ def test_findings_are_the_same_with_processes(make_dataset: Any, dataset_spec: A
     folder = make_dataset()
     for tar in folder.glob("*.tar"):
         tar.write_bytes(tar_bytes(on_vectors(setting((0, 0), np.nan))(members(tar))))
-    assert verify(folder, workers=2, per_shard=PER_SHARD) == verify(folder, workers=1, per_shard=PER_SHARD)
+    assert verify(folder, workers=2) == verify(folder, workers=1)
 
 
 def test_an_empty_folder(tmp_path: Path):
@@ -504,10 +532,10 @@ def command(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 def test_command_says_what_where_and_how_to_mend(root: Path, make_dataset: Any):
     folder = make_dataset()
-    good = command(root, "verify", str(folder), "--per-shard", "5")
+    good = command(root, "verify", str(folder))
     assert (good.returncode, good.stdout.splitlines()[-1]) == (0, "13 samples, 36 frames in 4 tars: all is well.")
     flipped(folder)
-    bad = command(root, "verify", str(folder), "--per-shard", "5")
+    bad = command(root, "verify", str(folder))
     assert bad.returncode == 1
     assert bad.stdout.startswith("manifest_sha256  manifest.json\n    ds_00000.tar is ")
     assert f"→ {REMEDIES['manifest_sha256']}" in bad.stdout

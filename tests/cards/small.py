@@ -100,7 +100,7 @@ def pack(
         dataset=hub_name,
         encoding=encoding,
         caption_mode="first",
-        order={"shuffle": True, "seed": 42},
+        order={"shuffle": True, "seed": 42, "per_shard": per_shard},
         meta_keys=manifest.meta_types(all_samples, "first"),
         inputs={split: sum(s.split == split for s in all_samples) for split in kept},
         rejects=rejects,
@@ -108,5 +108,7 @@ def pack(
     )
     place.dataset.joinpath("manifest.json").write_bytes(manifest.manifest_json(built))
     lines = [json.dumps(reject.to_json()) for reject in rejects]
-    place.work.joinpath("rejects.jsonl").write_text("".join(line + "\n" for line in lines))
+    place.dataset.joinpath("rejects.jsonl").unlink(missing_ok=True)
+    if lines:
+        place.dataset.joinpath("rejects.jsonl").write_text("".join(line + "\n" for line in lines))
     return place

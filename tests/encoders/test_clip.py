@@ -11,7 +11,8 @@ import torch
 from numpy.typing import NDArray
 from transformers import CLIPImageProcessor, CLIPVisionModelWithProjection
 
-from preprocess.encoders.clip import ClipEncoder, choose_device, choose_precision
+from preprocess.encoders.clip import ClipEncoder
+from preprocess.encoders.devices import choose_device, choose_precision
 from preprocess.encoders.models import ModelFiles, resolve
 from preprocess.errors import UserError
 

@@ -102,6 +102,9 @@ def test_names_are_folder_names_and_unique() -> None:
         Sample("x-1", "test", "x/y.mp4", ("d",), meta={"videoID": "x/y"}),
         Sample("dots", "test", "z.mp4", ("e",), meta={"videoID": ".."}),
         Sample("plain", "test", "plain.mp4", ("f",)),
+        Sample("another", "test", "another.mp4", ("g",), meta={"videoID": "plain"}),
+        Sample("y", "test", "y.mp4", ("h",), meta={"videoID": "v_0_1"}),
+        Sample("list", "test", "z.mp4", ("i",), meta={"videoID": "rejects.jsonl"}),
     ]
     assert video_names(samples) == {
         "v_0_1": "v_0_1",
@@ -110,6 +113,9 @@ def test_names_are_folder_names_and_unique() -> None:
         "x-1": "x-1",
         "dots": "dots",
         "plain": "plain",
+        "another": "another",
+        "y": "y",
+        "list": "list",
     }
     assert adaclip_entries(samples)["test"]["a.w@N01"] == {"extension": "webm", "sentences": ["c"]}
 

@@ -36,7 +36,7 @@ def built(**changes: Any) -> manifests.Manifest:
         "dataset": "CLIP-Demo",
         "encoding": ENCODING,
         "caption_mode": "first",
-        "order": {"shuffle": True, "seed": 42},
+        "order": {"shuffle": True, "seed": 42, "per_shard": 10_000},
         "meta_keys": {"key": "string"},
         "inputs": {"train": 6, "val": 1, "test": 1},
         "rejects": REJECTS,

@@ -137,6 +137,12 @@ def _shift(seconds: float) -> Callable[[list[av.Packet]], list[av.Packet]]:
     return change
 
 
+def _all_keyframes(old: list[av.Packet]) -> list[av.Packet]:
+    for packet in old:
+        packet.is_keyframe = True
+    return old
+
+
 def _pack(old: list[av.Packet]) -> list[av.Packet]:
     """What DivX and Xvid do with B-pictures: the packets P B1 B2 become [P B1] [B2] [empty]."""
     new: list[av.Packet] = []
@@ -197,6 +203,9 @@ CLIPS: dict[str, Callable[[Path], Path]] = {
     "one frame": lambda d: encode(d / "one.mp4", frames=1),
     # From here on packets do not tell enough: these are decoded whole.
     "h264 in avi, B-frames": lambda d: encode(d / "h264b.avi", gop=20, options={"bf": "3"}),
+    "mp4 without a list of keyframes": lambda d: remux(
+        encode(d / "stss.mp4", "mpeg4", gop=20), d / "no_stss.mp4", _all_keyframes
+    ),
     "h264 intra refresh": lambda d: encode(
         d / "refresh.mkv", gop=25, options={"x264-params": "intra-refresh=1:keyint=25:bframes=0"}
     ),

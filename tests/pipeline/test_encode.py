@@ -130,7 +130,8 @@ def test_bytes_do_not_depend_on_the_number_of_workers(
 
 def test_the_way_to_a_gpu_writes_the_same_bytes(raw: Path, small_clip: Path, undisturbed: Path, tmp_path: Path) -> None:
     """Decode in workers, send frames, encode here on two devices (both the CPU): what a GPU machine runs."""
-    from preprocess.encoders.clip import ClipEncoder, choose_precision
+    from preprocess.encoders.clip import ClipEncoder
+    from preprocess.encoders.devices import choose_precision
     from preprocess.encoders.models import resolve
 
     torch.set_num_threads(1)
@@ -283,6 +284,26 @@ def test_a_missing_video_is_a_reject_until_it_turns_up(small_clip: Path, tmp_pat
     report = run(table, out, small_clip, recipe="table")
     assert (report.written, dict(report.rejects)) == (1, {})
     assert not Layout(out, "CLIP-Test").rejects.read_bytes()
+
+
+def test_a_window_is_what_is_embedded_and_measured(small_clip: Path, tmp_path: Path) -> None:
+    write_video(tmp_path / "videos" / "a.mp4", 42)
+    table = tmp_path / "videos" / "list.csv"
+    rows = ["whole,a.mp4,,", "part,a.mp4,1.5,3.0", "tail,a.mp4,3.5,99", "beyond,a.mp4,50,60"]
+    table.write_text("\n".join(["videoID,videoLoc,start_time,end_time", *rows]))
+    report = run(table, tmp_path / "out", small_clip, recipe="table")
+    assert dict(report.rejects) == {"empty_window": 1}
+    layout = Layout(tmp_path / "out", "CLIP-Test")
+    kept = [sample for sample in read_samples(layout.samples) if sample.meta["videoID"] != "beyond"]
+    metas = {s.meta["videoID"]: read_triple(layout.processed, s.split, s.key).meta for s in kept}
+    assert {key: meta["timestamps"] for key, meta in metas.items()} == {
+        "whole": [0.0, 1.0, 2.0, 3.0, 4.0],
+        "part": [1.5, 2.5],
+        "tail": [3.5],
+    }
+    assert {key: meta["duration"] for key, meta in metas.items()} == pytest.approx(
+        {"whole": 4.2, "part": 1.5, "tail": 0.7}
+    )
 
 
 def test_no_raw_data_and_a_run_beside_this_one_are_refused(raw: Path, small_clip: Path, tmp_path: Path) -> None:

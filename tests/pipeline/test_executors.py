@@ -94,6 +94,19 @@ def test_an_item_that_eats_memory_is_stopped() -> None:
     assert [(loss.item, loss.cause) for loss in losses] == [("eat", "out_of_memory")]
 
 
+def echo(task: Task, watch: Watch) -> Iterator[str]:
+    """Sends as much as it is sent."""
+    for item in task:
+        watch(item[:3])
+        yield item
+
+
+def test_tasks_and_reports_larger_than_a_pipe_do_not_wait_for_each_other() -> None:
+    tasks: list[Task] = [tuple(f"{t}{i}" + "x" * 200_000 for i in range(8)) for t in range(6)]
+    reports = sorted(LocalExecutor(2, time_limit_s=20).run(tasks, echo, keep_nothing))
+    assert reports == sorted(item for task in tasks for item in task)
+
+
 def test_an_exception_ends_the_run_and_keeps_its_type() -> None:
     with pytest.raises(OSError, match="No space left") as caught:
         list(LocalExecutor(2).run([("a",), ("raise",), ("b",)], shout, keep_nothing))

@@ -1,0 +1,166 @@
+"""Local paths and URLs, against a real server on 127.0.0.1."""
+
+from __future__ import annotations
+
+import http.server
+import tempfile
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from preprocess.errors import MediaError
+from preprocess.media.fetch import local_file
+
+CONTENT = bytes(range(256)) * 5000
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    """Knows one file, one that is not there, one that is forbidden, and one that breaks off."""
+
+    def do_HEAD(self) -> None:
+        self.answer(body=False)
+
+    def do_GET(self) -> None:
+        self.answer(body=True)
+
+    def answer(self, body: bool) -> None:
+        name = self.path.partition("?")[0]
+        status = {"/videos/a b.mp4": 200, "/videos/a%20b.mp4": 200, "/forbidden.mp4": 403, "/breaks.mp4": 200}.get(
+            name, 404
+        )
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(CONTENT) if status == 200 else 0))
+        self.end_headers()
+        if body and status == 200:
+            self.wfile.write(CONTENT[: 1000 if name == "/breaks.mp4" else None])
+
+    def log_message(self, *args: object) -> None:
+        pass
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[str]:
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as httpd:
+        threading.Thread(target=httpd.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{httpd.server_port}"
+        httpd.shutdown()
+
+
+@pytest.fixture
+def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of temporary files of our own, to see that it is empty afterwards."""
+    folder = tmp_path / "tmp"
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    return folder
+
+
+def refused(raw: str | Path, media: str) -> MediaError:
+    with pytest.raises(MediaError) as caught, local_file(raw, media):
+        pass
+    return caught.value
+
+
+def test_local_files_are_used_where_they_are(tmp_path: Path) -> None:
+    path = tmp_path / "raw" / "videos" / "a.mp4"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(CONTENT)
+    for raw in (tmp_path / "raw", str(tmp_path / "raw")):
+        with local_file(raw, "videos/a.mp4") as found:
+            assert found == path
+    assert path.exists()
+    missing = refused(tmp_path / "raw", "videos/b.mp4")
+    assert missing.reason == "missing"
+    assert str(tmp_path) not in str(missing)
+    assert refused(tmp_path / "raw", "videos").reason == "missing"
+
+
+def test_links_inside_raw_are_followed(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "a.mp4").write_bytes(CONTENT)
+    (tmp_path / "raw").mkdir()
+    (tmp_path / "raw" / "videos").symlink_to(tmp_path / "elsewhere")
+    with local_file(tmp_path / "raw", "videos/a.mp4") as found:
+        assert found.read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize("media", ["../a.mp4", "videos/../../a.mp4", "", "a\0.mp4"])
+def test_paths_out_of_raw_are_refused(media: str, tmp_path: Path) -> None:
+    (tmp_path / "a.mp4").write_bytes(CONTENT)
+    (tmp_path / "raw" / "videos").mkdir(parents=True)
+    assert refused(tmp_path / "raw", media).reason == "missing"
+
+
+def test_absolute_paths_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.mp4").write_bytes(CONTENT)
+    assert refused(tmp_path, str(tmp_path / "a.mp4")).reason == "missing"
+
+
+def test_download(server: str, temporary: Path) -> None:
+    with local_file("unused", f"{server}/videos/a%20b.mp4?signature=x.avi") as path:
+        assert path.suffix == ".mp4"
+        assert path.is_relative_to(temporary)
+        assert path.read_bytes() == CONTENT
+    assert not list(temporary.iterdir())
+
+
+def test_raw_may_be_an_address(server: str, temporary: Path) -> None:
+    for raw in (server, f"{server}/"):
+        with local_file(raw, "videos/a%20b.mp4") as path:
+            assert path.read_bytes() == CONTENT
+    assert refused(server, "../a.mp4").reason == "missing"
+    assert not list(temporary.iterdir())
+
+
+@pytest.mark.parametrize("name", ["gone.mp4", "forbidden.mp4", "breaks.mp4"])
+def test_failed_downloads_leave_nothing(name: str, server: str, temporary: Path) -> None:
+    error = refused("unused", f"{server}/{name}?token=secret")
+    assert error.reason == "download_failed"
+    assert name in str(error)
+    assert "secret" not in str(error)
+    assert not list(temporary.iterdir())
+
+
+def test_no_server(temporary: Path) -> None:
+    error = refused("unused", "http://user:secret@127.0.0.1:9/a.mp4")
+    assert error.reason == "download_failed"
+    assert "secret" not in str(error)
+    assert not list(temporary.iterdir())
+
+
+def test_an_error_while_the_file_is_used_removes_it(server: str, temporary: Path) -> None:
+    def use() -> None:
+        with local_file("unused", f"{server}/videos/a%20b.mp4") as path:
+            assert path.exists()
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        use()
+    assert not list(temporary.iterdir())
+
+
+def test_file_urls_are_local(tmp_path: Path, temporary: Path) -> None:
+    path = tmp_path / "a b#c.mp4"
+    path.write_bytes(CONTENT)
+    for url in (path.as_uri(), f"file://{path}", f"FILE://{path}"):
+        with local_file("unused", url) as found:
+            assert found == path
+    assert path.exists()
+    assert refused("unused", (tmp_path / "gone.mp4").as_uri()).reason == "missing"
+
+
+@pytest.mark.parametrize("url", ["reference://a.json", "memory://a.mp4", "simplecache://a.mp4", "github://a/b.mp4"])
+def test_other_protocols_are_refused(url: str) -> None:
+    error = refused("unused", url)
+    assert error.reason == "download_failed"
+    assert "is not among" in str(error)
+
+
+def test_chained_addresses_are_refused(server: str, tmp_path: Path, temporary: Path) -> None:
+    (tmp_path / "a.mp4").write_bytes(CONTENT)
+    for url in (f"https://x::file://{tmp_path}/a.mp4", f"http://x::{server}/videos/a%20b.mp4"):
+        error = refused("unused", url)
+        assert error.reason == "download_failed"
+        assert "not followed" in str(error)

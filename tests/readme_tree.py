@@ -1,0 +1,90 @@
+"""The tree in the README, from the docstrings of the modules: `python tests/readme_tree.py` writes it."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+BEGIN, END = "<!-- tree -->\n```\n", "```\n<!-- /tree -->"
+
+WORDS = {
+    ".ci": "what has to pass before a change lands",
+    "CHANGELOG.md": "what changed",
+    "CONTRIBUTING.md": "how to work on it",
+    "LICENSE": "Apache-2.0",
+    "Makefile": "every command; `make help` lists them",
+    "README.md": "this page",
+    "benchmarks": "speed and memory, side by side with peers",
+    "builders": "shards to Arrow, PyTorch and the Hub",
+    "dataset_cards": "what a Hub page says: statistics, evaluation, figures, card; the prose of each dataset",
+    "dataset_cards/evaluation": "zero-shot, linear probe, retrieval, leakage",
+    "dataset_cards/evaluation/templates.txt": "prompts for zero-shot classification",
+    "dataset_cards/examples": "the demo's card and figures, as generated",
+    "dataset_cards/template.md.jinja": "the card with its blanks",
+    "preprocess": "raw data to shards",
+    "preprocess/demo/tiny_clip": "the embedded model: weights, tokenizer, processor, model card",
+    "preprocess/demo/tiny_clip_card.md": "the model card with its blanks",
+    "pyproject.toml": "settings of ruff, mypy, pytest and the import contracts",
+    "requirements-dev.txt": "tools for tests, lint and types",
+    "requirements-long-video.txt": "for long-video training sets only",
+    "requirements.txt": "run-time dependencies, pinned",
+    "tests": "mirrors the code; media and models are made in the test",
+    "tests/clients": "other projects' readers, unmodified, on what we write",
+}
+MAX_WORDS = 85
+FOLDED = {".ci", "tests", "preprocess/demo/tiny_clip", "dataset_cards/examples"}
+PROSE = re.compile(r"dataset_cards/[a-z0-9_]+\.md")
+
+
+def tree() -> str:
+    """The folders and files that git tracks, with a line on each."""
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True)
+    files = [path for path in listed.stdout.splitlines() if path != ".gitignore" and not PROSE.fullmatch(path)]
+    rows = list(_rows("", sorted(files, key=lambda path: (path.count("/") == 0, path.lower()))))
+    width = max(len(left) for left, _ in rows)
+    return "".join(f"{left.ljust(width)}  {right}".rstrip() + "\n" for left, right in rows)
+
+
+def _rows(folder: str, files: list[str], indent: str = "") -> list[tuple[str, str]]:
+    children: dict[str, list[str]] = {}
+    for path in files:
+        children.setdefault(path[len(folder) :].partition("/")[0], []).append(path)
+    children = {name: paths for name, paths in children.items() if name != "__init__.py"}
+    rows = []
+    for i, (name, paths) in enumerate(children.items()):
+        path = folder + name
+        last = i == len(children) - 1
+        is_folder = paths != [path]
+        rows.append((f"{indent}{'└' if last else '├'}── {name}{'/' if is_folder else ''}", _words(path, is_folder)))
+        if is_folder and path not in FOLDED:
+            rows += _rows(f"{path}/", paths, indent + ("    " if last else "│   "))
+    return rows
+
+
+def _words(path: str, is_folder: bool) -> str:
+    if path in WORDS:
+        return WORDS[path]
+    module = ROOT / path / "__init__.py" if is_folder else ROOT / path
+    if module.suffix != ".py" or not module.is_file():
+        return ""
+    docstring = ast.get_docstring(ast.parse(module.read_text(encoding="utf-8"))) or ""
+    sentence = re.split(r"\.(?:\s|$)", docstring.partition("\n\n")[0].replace("\n", " "))[0]
+    sentence = re.sub(r"^`[^`]+`: ", "", sentence)
+    while len(sentence) > MAX_WORDS and (cut := max(sentence.rfind(sign) for sign in (", ", ": ", "; "))) > 0:
+        sentence = sentence[:cut]
+    return sentence.rstrip(":")
+
+
+def with_tree(readme: str) -> str:
+    """The README with the tree as it is now."""
+    before, _, rest = readme.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    return f"{before}{BEGIN}{tree()}{END}{after}"
+
+
+if __name__ == "__main__":
+    page = ROOT / "README.md"
+    page.write_text(with_tree(page.read_text(encoding="utf-8")), encoding="utf-8")

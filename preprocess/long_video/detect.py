@@ -136,7 +136,7 @@ def _small_frames(path: Path, duration_s: float) -> Iterator[tuple[float, NDArra
             bgr = cv2.resize(bgr, size, interpolation=cv2.INTER_LINEAR)
         return np.asarray(bgr, np.uint8)
 
-    last_s = -1.0
+    before: NDArray[np.uint8] | None = None
     for window in range(int(duration_s // _WINDOW_S) + 1):
         start_s = window * _WINDOW_S
         try:
@@ -148,6 +148,7 @@ def _small_frames(path: Path, duration_s: float) -> Iterator[tuple[float, NDArra
                 return
             raise
         for time_s, image in zip(clip.frames.timestamps_s.tolist(), clip.frames.pixels, strict=True):
-            if time_s > last_s:
+            # A window in which no frame comes on screen gives the one that is: it was in the window before.
+            if time_s > start_s or before is None or not np.array_equal(image, before):
                 yield time_s, image
-                last_s = time_s
+            before = image

@@ -17,6 +17,7 @@ from preprocess.long_video.components import require
 from preprocess.long_video.demo import scene_frames
 from preprocess.long_video.detect import Detector, detect_cuts
 from tests.media_files import all_frames
+from tests.media_files import write_video as write_slowly
 
 SIZE = (64, 96)
 LENGTHS = (2.25, 1.5, 3.0, 0.75)
@@ -57,6 +58,14 @@ def test_windows_leave_no_mark(video: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert detect_cuts(video, Detector()).cuts_s == CUTS
     times = [time for time, _ in detect._small_frames(video, 7.5)]
     np.testing.assert_allclose(times, all_frames(video)[1])
+
+
+def test_a_frame_that_lasts_longer_than_a_window_is_looked_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_slowly(tmp_path / "slow.mp4", n_frames=4, fps=1)
+    monkeypatch.setattr(detect, "_WINDOW_S", 0.75)
+    assert [time for time, _ in detect._small_frames(path, 4.0)] == [0.0, 1.0, 2.0, 3.0]
 
 
 def test_a_large_video_is_looked_at_as_small_as_pyscenedetect_does(tmp_path: Path) -> None:

@@ -50,6 +50,10 @@ class LookAtVideos:
             except MediaError as error:
                 stage: Stage = "find" if error.reason == "missing" else "decode"
                 yield Reject(video.key, "train", stage, error.reason, str(error))
+            except (UserError, OSError):
+                raise
+            except Exception as error:  # a fault in a decoder or detector must not end the run
+                yield Reject(video.key, "train", "decode", "decoder_crashed", f"{type(error).__name__}: {error}")
             watch(None)
 
     def _look(self, video: Video) -> Found:

@@ -7,7 +7,7 @@ part of the result, and is recorded. What comes out is what `AutoencoderKLCogVid
 
     bfloat16 (16·L/4 + 1, 32, 60, 90)
 
-README.md in this folder has the distance to a single pass; `benchmarks/latent_chunks.py` measures it.
+`benchmarks/latent_chunks.py` measures the distance to a single pass.
 """
 
 from __future__ import annotations

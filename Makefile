@@ -72,8 +72,8 @@ list: setup ## list the datasets
 evaluate: need-dataset setup ## measure the embeddings: zero-shot, linear probe, retrieval, leakage
 	@$(PY) -m dataset_cards evaluate $(WHERE) $(ARGS)
 
-page: need-dataset setup ## the dataset card as an HTML page, to look at
-	@$(PY) -m dataset_cards page $(WHERE) $(ARGS)
+page: need-dataset setup ## write the dataset card as a web page and open it
+	@$(PY) -m dataset_cards page $(WHERE) --open $(ARGS)
 
 card: need-dataset setup ## write the dataset card again
 	@$(PY) -m dataset_cards card $(WHERE) $${ORG:+--org "$$ORG"} $(ARGS)

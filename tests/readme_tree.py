@@ -27,6 +27,7 @@ WORDS = {
     "preprocess": "raw data to shards",
     "preprocess/demo/tiny_clip": "the embedded model: weights, tokenizer, processor, model card",
     "preprocess/demo/tiny_clip_card.md": "the model card with its blanks",
+    "preprocess/long_video/README.md": "the steps, what to know, the distance of chunks to a single pass",
     "pyproject.toml": "settings of ruff, mypy, pytest and the import contracts",
     "requirements-dev.txt": "tools for tests, lint and types",
     "requirements-long-video.txt": "for long-video training sets only",

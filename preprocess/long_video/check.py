@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
-from preprocess.long_video.frames import FrameSettings
+from preprocess.long_video.frame_settings import FrameSettings
 from preprocess.long_video.latents import expected_latents
 from preprocess.long_video.scenes import SEGMENT_S
 from preprocess.long_video.tensors import Expected, Fault, FaultCode, load_tensor, tensor_fault

@@ -74,7 +74,7 @@ def segments(
     fit: Annotated[Literal["crop", "pad"], typer.Option(help="Fill the frame, or leave black bars.")] = "crop",
 ) -> None:
     """Cut scenes into segments of 3 s and join these into the episodes of each stage."""
-    from preprocess.long_video.frames import FrameSettings
+    from preprocess.long_video.frame_settings import FrameSettings
     from preprocess.long_video.plan import plan_episodes
 
     folder = Folder(root)
@@ -189,7 +189,7 @@ def check(
 ) -> None:
     """Check every line and every tensor of the training JSONL; exit code 1 when something is wrong."""
     from preprocess.long_video.check import Expectation, check_file
-    from preprocess.long_video.frames import FrameSettings
+    from preprocess.long_video.frame_settings import FrameSettings
     from preprocess.long_video.jsonl import check_folder
 
     if path.is_dir():

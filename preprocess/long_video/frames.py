@@ -8,59 +8,27 @@ to three, and keeps the next scene out of the last frame of this one.
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from preprocess.errors import MediaError, UnknownNameError, UserError
+from preprocess.errors import MediaError
+from preprocess.long_video.frame_settings import Fit, FrameSettings
 from preprocess.long_video.scenes import SEGMENT_S
 from preprocess.media.sampling import TIME_NOISE_S, Sampling
-from preprocess.samples import JSON
 
 if TYPE_CHECKING:
     from preprocess.long_video.segments import Segment
     from preprocess.media.video import Transform
 
-Fit = Literal["crop", "pad"]
 Pixels = NDArray[np.uint8]
 
 _JUST_BEFORE_S = 1e-6
 """The last frame of a scene is on screen this long before its end; no frame is that short, and no time that exact."""
-
-
-@dataclass(frozen=True, slots=True)
-class FrameSettings:
-    """What the frames of every episode are.
-
-    Attributes:
-        fps: Frames per second.
-        height: In pixels.
-        width: In pixels.
-        fit: `crop` fills the picture and cuts what stands out; `pad` shows it all, between black bars.
-    """
-
-    fps: int = 16
-    height: int = 480
-    width: int = 720
-    fit: Fit = "crop"
-
-    def __post_init__(self) -> None:
-        if self.fit not in get_args(Fit):
-            raise UnknownNameError("fit", self.fit, get_args(Fit))
-        if self.fps < 1 or self.fps % 4:
-            raise UserError(f"{self.fps} frames per second do not fill latents of four frames", "Use a multiple of 4.")
-        if min(self.height, self.width) < 8 or self.height % 8 or self.width % 8:
-            raise UserError(f"a size of {self.height}x{self.width} is no multiple of 8", "Use one, such as 480x720.")
-
-    def to_json(self) -> JSON:
-        """As a JSON object, in the order of the fields."""
-        return dataclasses.asdict(self)
 
 
 def fit_picture(height: int, width: int, fit: Fit) -> Transform:

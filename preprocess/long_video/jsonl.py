@@ -16,7 +16,7 @@ from preprocess.errors import UserError
 from preprocess.formats.layout import read_json
 from preprocess.long_video.check import Expectation, Finding, check_file, check_rows
 from preprocess.long_video.folder import Folder, read_rows, write_rows
-from preprocess.long_video.frames import FrameSettings
+from preprocess.long_video.frame_settings import FrameSettings
 from preprocess.long_video.segments import Episode, segment_texts
 from preprocess.long_video.text import MAX_TOKENS, prompts_of
 from preprocess.pipeline.ledger import Ledger

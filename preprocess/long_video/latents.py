@@ -7,7 +7,7 @@ part of the result, and is recorded. What comes out is what `AutoencoderKLCogVid
 
     bfloat16 (16·L/4 + 1, 32, 60, 90)
 
-README.md in this folder has the distance to a single pass; `benchmarks/latent_chunks.py` measures it.
+`benchmarks/latent_chunks.py` measures the distance to a single pass.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ from preprocess.errors import MediaError, UserError
 from preprocess.long_video.components import Component, load_vae
 from preprocess.long_video.devices import DTYPES, claim_device
 from preprocess.long_video.folder import Folder
-from preprocess.long_video.frames import FrameSettings, Pixels, episode_frames, regroup
+from preprocess.long_video.frame_settings import FrameSettings
+from preprocess.long_video.frames import Pixels, episode_frames, regroup
 from preprocess.long_video.segments import Episode
 from preprocess.long_video.tensors import Expected, fault, save_tensor, tensor_fault
 from preprocess.long_video.work import Task

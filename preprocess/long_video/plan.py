@@ -9,7 +9,7 @@ from preprocess.errors import UserError
 from preprocess.formats.layout import write_json
 from preprocess.long_video.find import scene_key
 from preprocess.long_video.folder import Folder, write_rows
-from preprocess.long_video.frames import FrameSettings
+from preprocess.long_video.frame_settings import FrameSettings
 from preprocess.long_video.scenes import SHORTEST_S, crop_scene, read_scenes
 from preprocess.long_video.segments import join_episodes
 from preprocess.samples import Reject

@@ -19,7 +19,7 @@ from itertools import groupby
 from pathlib import Path
 
 from preprocess.errors import AnnotationError, UserError
-from preprocess.long_video.frames import FrameSettings
+from preprocess.long_video.frame_settings import FrameSettings
 from preprocess.long_video.scenes import SEGMENT_S, Scene, crop_scene
 from preprocess.recipes._annotations import expect, field
 from preprocess.samples import JSON, canonical_json, safe_key

@@ -15,7 +15,7 @@ pytest.importorskip("diffusers", reason="requirements-long-video.txt is not inst
 from preprocess.long_video import commands
 from preprocess.long_video.check import Expectation, check_file
 from preprocess.long_video.folder import Folder
-from preprocess.long_video.frames import FrameSettings
+from preprocess.long_video.frame_settings import FrameSettings
 from preprocess.long_video.jsonl import check_folder
 from preprocess.samples import JSON
 

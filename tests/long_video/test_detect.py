@@ -105,3 +105,12 @@ def test_what_is_no_video_is_a_media_error(tmp_path: Path) -> None:
 def test_a_missing_package_is_named_with_the_line_that_installs_it() -> None:
     with pytest.raises(UserError, match=r"'no_such\.module' is not installed.*requirements-long-video\.txt"):
         require("scenedetect", "no_such.module")
+
+
+def test_cuts_of_a_real_video_are_those_of_pyscenedetect(shared_data: Path) -> None:
+    import scenedetect
+
+    path = shared_data / "videos/cooking.avi"
+    theirs = scenedetect.detect(str(path), scenedetect.ContentDetector(min_scene_len=0.6), backend="opencv")
+    assert len(theirs) > 1
+    assert detect_cuts(path, Detector()).cuts_s == pytest.approx([start.seconds for start, _ in theirs[1:]], abs=1e-3)

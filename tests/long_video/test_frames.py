@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from preprocess.errors import MediaError, UserError
-from preprocess.long_video.frames import FrameSettings, episode_frames, fit_picture, regroup
+from preprocess.long_video.frame_settings import FrameSettings
+from preprocess.long_video.frames import episode_frames, fit_picture, regroup
 from preprocess.long_video.scenes import Scene
 from preprocess.long_video.segments import Segment, cut_segments
 from tests.media_files import all_frames, moving_noise, write_video

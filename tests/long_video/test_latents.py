@@ -15,7 +15,7 @@ pytest.importorskip("diffusers", reason="requirements-long-video.txt is not inst
 from diffusers import AutoencoderKLCogVideoX
 
 from preprocess.long_video.components import find_component, load_vae
-from preprocess.long_video.frames import FrameSettings
+from preprocess.long_video.frame_settings import FrameSettings
 from preprocess.long_video.latents import chunk_sizes, encode_chunks, expected_latents, model_input, one_ahead
 from tests.media_files import moving_noise
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from preprocess.errors import AnnotationError, UserError
-from preprocess.long_video.frames import FrameSettings
+from preprocess.long_video.frame_settings import FrameSettings
 from preprocess.long_video.scenes import Scene
 from preprocess.long_video.segments import Episode, cut_segments, join_episodes, segment_texts
 

@@ -18,7 +18,6 @@ SPEC = DatasetSpec(
     name="caltech101",
     hub_name="CLIP-Caltech101",
     license="cc-by-4.0",
-    media_license="cc-by-4.0",  # of the record that holds the pictures
     citation=r"""
 @misc{li2022caltech101,
   title = {{Caltech 101}},

@@ -215,9 +215,9 @@ def test_an_id_the_hub_does_not_know_is_an_error(out: Path) -> None:
 
 def test_checksum_is_what_the_card_says_it_is(out: Path) -> None:
     place = pack(out, samples())
-    printed = subprocess.run(
-        "sha256sum ds_*.tar | sha256sum", shell=True, cwd=place.dataset, capture_output=True, text=True, check=True
-    ).stdout.split()[0]
+    tars = sorted(path.name for path in place.dataset.glob("ds_*.tar"))
+    each = subprocess.run(["sha256sum", *tars], cwd=place.dataset, capture_output=True, check=True).stdout
+    printed = subprocess.run(["sha256sum"], input=each, capture_output=True, check=True).stdout.split()[0].decode()
     assert f"| shards sha256 | `{printed}` |" in write(place)
 
 

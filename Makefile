@@ -1,4 +1,4 @@
-# Everything a person runs. `make help` lists it; `make build DATASET=demo` needs nothing but python3, git and make.
+# Every command of the project; `make help` lists them. `make build DATASET=demo` needs python3 and make only.
 
 PYTHON  ?= python3
 DATASET ?=
@@ -10,113 +10,174 @@ NAME    ?=
 SAMPLE  ?=
 ORG     ?=
 PUBLIC  ?=
+EXECUTOR ?=
 ARGS    ?=
-export DATASET RAW MODEL FPS OUT NAME SAMPLE ORG PUBLIC
+COVERAGE :=
+export DATASET RAW MODEL FPS OUT NAME SAMPLE ORG PUBLIC EXECUTOR
 
 VENV := .venv
 PY   := $(VENV)/bin/python
-# Paths may hold spaces, so the shell reads them from the environment and quotes them itself.
-WHERE := "$$DATASET" --out "$$OUT" $${NAME:+--name "$$NAME"}
+# Paths may contain spaces: the shell reads them from the environment and quotes them.
+WHERE := "$$DATASET" --out "$$OUT" $${NAME:+--name "$$NAME"} $${MODEL:+--model "$$MODEL"}
+# A dataset has one output per encoder: `$(EACH) command "$$folder" $(OR_FAIL)` runs a command on each of them.
+EACH    = $(PY) -m preprocess where $(WHERE) | while IFS= read -r folder; do
+OR_FAIL = || exit $$?; done
+# What follows when a dataset has been packed.
+define FINISH
+@$(PY) -m dataset_cards evaluate $(WHERE)
+	@$(PY) -m dataset_cards card $(WHERE) $${ORG:+--org "$$ORG"}
+	@$(EACH) $(PY) -m builders verify "$$folder" $(OR_FAIL)
+	@$(PY) -m preprocess report $(WHERE)
+endef
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup need-dataset build verify evaluate card preview page push stats retry new list test test-slow lint types bench clients clean
+.PHONY: help setup dev need-dataset download build verify evaluate card preview page explore push push-space stats retry new \
+        list test test-slow mutants fuzz coverage lint types bench clients clean
 
-help: ## show this list
-	@echo 'Usage: make TARGET [DATASET=name] [RAW=folder] [MODEL=name] [FPS=1] [OUT=data] [NAME=CLIP-Mine] [ARGS="…"]'
-	@echo
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
-	@echo
-	@echo 'Start with: make build DATASET=demo'
+help: ## show this help
+	@echo 'Usage: make TARGET [VARIABLE=value …]'
+	@awk -F '## ?' '/^## / {printf "\n%s:\n", $$2} \
+	  /^[a-z-]+:.*## / {sub(/:.*/, "", $$1); printf "  %-11s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@printf '\nVariables:\n'
+	@printf '  %-11s %s\n' \
+	  DATASET 'name of a dataset; `make list` shows them' \
+	  RAW     'its raw folder, or the table file of `table`' \
+	  MODEL   'Hub id or folder of the model, or tiny-clip' \
+	  FPS     'frames per second (1)' \
+	  OUT     'output folder (data)' \
+	  NAME    'name of the built dataset, such as CLIP-Mine' \
+	  ARGS    'further options of the command, such as ARGS="--workers 2"'
+	@printf '\nStart with: make build DATASET=demo\n'
 
-setup: $(VENV)/.run ## make .venv and install what the project needs
+## Setup
+
+setup: $(VENV)/.run ## create .venv and install the requirements
 $(VENV)/.run: requirements.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-	  { echo 'error: Python 3.11 or newer is needed. Name one: make setup PYTHON=python3.12' >&2; exit 2; }
+	  { echo 'error: Python 3.11 or newer is required. Choose one: make setup PYTHON=python3.12' >&2; exit 2; }
 	@test -x $(PY) || $(PYTHON) -m venv $(VENV) || \
-	  { rm -rf $(VENV); echo 'error: python3 could not make .venv. On Debian: apt install python3-venv' >&2; exit 2; }
+	  { rm -rf $(VENV); echo 'error: python3 could not create .venv. On Debian: apt install python3-venv' >&2; exit 2; }
 	@echo 'Installing the requirements into .venv (about 5 GB with the CUDA builds of torch; a few minutes, once)'
 	@$(PY) -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	@touch $@
 
-$(VENV)/.dev: requirements-dev.txt $(VENV)/.long-video
-	@$(PY) -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+# requirements.txt each time, so that no extra package can move one of its pins.
+$(VENV)/.long-video: requirements-long-video.txt $(VENV)/.run
+	@$(PY) -m pip install --quiet --disable-pip-version-check -r requirements.txt -r requirements-long-video.txt
 	@touch $@
 
-$(VENV)/.long-video: requirements-long-video.txt $(VENV)/.run
-	@$(PY) -m pip install --quiet --disable-pip-version-check -r requirements-long-video.txt
+dev: $(VENV)/.dev ## also install what the tests and linters need
+$(VENV)/.dev: requirements-dev.txt $(VENV)/.long-video $(VENV)/.explore
+	@$(PY) -m pip install --quiet --disable-pip-version-check -r requirements.txt -r requirements-long-video.txt \
+	  -r requirements-dev.txt
+	@touch $@
+
+$(VENV)/.explore: requirements-explore.txt $(VENV)/.run
+	@$(PY) -m pip install --quiet --disable-pip-version-check --no-deps -r requirements-explore.txt
 	@touch $@
 
 need-dataset:
-	@test -n "$$DATASET" || { echo 'error: which dataset? Say DATASET=name; `make list` shows them.' >&2; exit 2; }
+	@test -n "$$DATASET" || { echo 'error: no dataset given. Set DATASET=name; `make list` shows them.' >&2; exit 2; }
 
-build: need-dataset setup ## raw data to a dataset ready for the Hub: encode, pack, card, verify (DATASET=, RAW=)
+## Build
+download: need-dataset setup ## show the raw files of a dataset, download those with a public address (DATASET=, RAW=)
+	@$(PY) -m preprocess download "$$DATASET" $${RAW:+--raw "$$RAW"} $(ARGS)
+
+build: need-dataset setup ## raw data to a dataset ready for the Hub (DATASET=, RAW=)
 ifeq ($(DATASET),long-demo)
 build: $(VENV)/.long-video
 	@$(PY) -m preprocess long-video demo --out "$$OUT" $(ARGS)
 else
-	@$(PY) -m preprocess build $(WHERE) $${RAW:+--raw "$$RAW"} $${MODEL:+--model "$$MODEL"} $${FPS:+--fps "$$FPS"} $(ARGS)
-	@$(PY) -m dataset_cards evaluate $(WHERE)
-	@$(PY) -m dataset_cards card $(WHERE) $${ORG:+--org "$$ORG"}
-	@$(PY) -m builders verify "$$($(PY) -m preprocess where $(WHERE))"
-	@$(PY) -m preprocess report $(WHERE)
+	@$(PY) -m preprocess build $(WHERE) $${RAW:+--raw "$$RAW"} $${FPS:+--fps "$$FPS"} \
+	  $${EXECUTOR:+--executor "$$EXECUTOR"} $(ARGS)
+	$(FINISH)
 endif
 
-retry: need-dataset setup ## try the rejected samples again, then pack and verify
-	@$(PY) -m preprocess retry $(WHERE) $(ARGS)
-	@$(MAKE) --no-print-directory build ARGS=
+retry: need-dataset setup ## encode the rejected samples again, then pack and verify
+	@$(PY) -m preprocess retry $(WHERE) $${EXECUTOR:+--executor "$$EXECUTOR"} $(ARGS)
+	$(FINISH)
 
-list: setup ## list the datasets
+list: setup ## list the datasets and what they are licensed under
 	@$(PY) -m preprocess list
 
-evaluate: need-dataset setup ## measure the embeddings: zero-shot, linear probe, retrieval, leakage
+## Describe and publish
+evaluate: need-dataset setup ## evaluate the embeddings: zero-shot, linear probe, retrieval, leakage
 	@$(PY) -m dataset_cards evaluate $(WHERE) $(ARGS)
 
-page: need-dataset setup ## write the dataset card as a web page and open it
+page: need-dataset setup ## render the dataset card as a web page and open it
 	@$(PY) -m dataset_cards page $(WHERE) --open $(ARGS)
 
-card: need-dataset setup ## write the dataset card again
+card: need-dataset setup ## write the dataset card
 	@$(PY) -m dataset_cards card $(WHERE) $${ORG:+--org "$$ORG"} $(ARGS)
 
-verify: need-dataset setup ## check every byte of a built dataset (SAMPLE=100 RAW=: encode so many again, compare)
-	@$(PY) -m builders verify "$$($(PY) -m preprocess where $(WHERE))" \
-	  $${SAMPLE:+--sample "$$SAMPLE" --dataset "$$DATASET" $${RAW:+--raw "$$RAW"}} $(ARGS)
+# With SAMPLE, both checks run whatever the first one finds; the exit code is that of the last one that failed.
+verify: need-dataset setup ## check every byte of a built dataset (SAMPLE=100 RAW=: also encode 100 samples again)
+	@failed=0; { $(EACH) $(PY) -m builders verify "$$folder" $(ARGS) $(OR_FAIL); } || failed=$$?; \
+	  if test -n "$$SAMPLE"; then \
+	    $(PY) -m preprocess recheck $(WHERE) -n "$$SAMPLE" $${RAW:+--raw "$$RAW"} \
+	      $${EXECUTOR:+--executor "$$EXECUTOR"} || failed=$$?; \
+	  fi; exit $$failed
 
-preview: need-dataset setup ## contact sheets for the Hub's viewer (ARGS="--samples 100 --allow-frames"), then the card
-	@$(PY) -m preprocess preview $(WHERE) $${RAW:+--raw "$$RAW"} $(ARGS)
+preview: need-dataset setup ## add contact sheets for the Hub's viewer (ARGS="--samples 100 --allow-frames")
+	@$(PY) -m preprocess preview $(WHERE) $${RAW:+--raw "$$RAW"} $${EXECUTOR:+--executor "$$EXECUTOR"} $(ARGS)
 	@$(PY) -m dataset_cards card $(WHERE) $${ORG:+--org "$$ORG"}
-	@$(PY) -m builders verify "$$($(PY) -m preprocess where $(WHERE))"
+	@$(EACH) $(PY) -m builders verify "$$folder" $(OR_FAIL)
 
 push: need-dataset setup ## verify, then upload to the Hub (ORG=; PUBLIC=1; ARGS="--dry-run")
-	@test -n "$$ORG" || { echo 'error: whose repository? Say ORG=name.' >&2; exit 2; }
-	@$(PY) -m builders push "$$($(PY) -m preprocess where $(WHERE))" --org "$$ORG" $${PUBLIC:+--public} $(ARGS)
+	@test -n "$$ORG" || { echo 'error: no organization given. Set ORG=name.' >&2; exit 2; }
+	@$(EACH) $(PY) -m builders push "$$folder" --org "$$ORG" $${PUBLIC:+--public} $(ARGS) $(OR_FAIL)
 
-stats: need-dataset setup ## samples, frames, rejects, tars and bytes of a built dataset
-	@$(PY) -m builders stats "$$($(PY) -m preprocess where $(WHERE))"
+explore: need-dataset setup $(VENV)/.explore ## search a built dataset on a local page: sentence to moment, map (RAW=)
+	@$(PY) -m explorer page "$$($(PY) -m preprocess where $(WHERE))" $${RAW:+--raw "$$RAW"} --open $(ARGS)
 
-new: need-dataset setup ## start a new dataset: recipe, prose, fixture (DATASET=)
+push-space: need-dataset setup $(VENV)/.explore ## publish that page of a pushed dataset as a Space (ORG=; PUBLIC=1)
+	@test -n "$$ORG" || { echo 'error: no organization given. Set ORG=name.' >&2; exit 2; }
+	@$(EACH) $(PY) -m explorer space "$$folder" --org "$$ORG" $${PUBLIC:+--public} $(ARGS) $(OR_FAIL)
+
+stats: need-dataset setup ## print samples, frames, rejects, shards and bytes of a built dataset
+	@$(EACH) $(PY) -m builders stats "$$folder" $(OR_FAIL)
+
+new: need-dataset setup ## add a dataset: recipe, prose, fixture (DATASET=)
 	@$(PY) -m preprocess new "$$DATASET"
 
-test: $(VENV)/.dev ## run the tests (ARGS="-k shards" for some)
-	@$(PY) -m pytest -n 2 --dist loadfile $(ARGS)
+## Develop
+test: $(VENV)/.dev ## run the tests (ARGS="-k shards": some of them)
+	@$(PY) $(COVERAGE) -m pytest -n 2 --dist loadfile $(ARGS)
 
 test-slow: $(VENV)/.dev ## run the tests that take minutes
 	@$(PY) -m pytest -m slow $(ARGS)
 
-lint: $(VENV)/.dev ## ruff, and the direction of imports
+mutants: $(VENV)/.dev ## introduce small faults, one at a time, and run the tests that must fail (ARGS="-k sampling")
+	@$(PY) -m tests.mutants $(ARGS)
+
+fuzz: $(VENV)/.dev ## fuzz the parsers, 100,000 inputs each (ARGS="npy tar --runs 1000": some of them)
+	@$(PY) -m tests.fuzz.run $(ARGS)
+
+coverage: COVERAGE := -m coverage run
+coverage: no-old-coverage test ## run the tests and check the coverage floor of pyproject.toml
+	@$(PY) -m coverage combine --quiet
+	@$(PY) -m coverage report
+	@$(PY) .ci/floor.py
+
+.PHONY: no-old-coverage
+no-old-coverage: $(VENV)/.dev
+	@$(PY) -m coverage erase
+
+lint: $(VENV)/.dev ## run ruff and check the import contracts
 	@$(VENV)/bin/ruff check .
 	@$(VENV)/bin/ruff format --check .
 	@$(VENV)/bin/lint-imports
 
-types: $(VENV)/.dev ## mypy, strict
+types: $(VENV)/.dev ## run mypy, strict
 	@$(VENV)/bin/mypy
 
-bench: $(VENV)/.dev ## speed and memory, side by side with peers
+bench: $(VENV)/.dev ## measure speed and memory, next to other libraries
 	@for bench in benchmarks/[a-z]*.py; do echo "== $$bench"; $(PY) "$$bench" || exit 1; done
 
-clients: $(VENV)/.dev ## other projects' readers on what we write (CLIENTS_DIR= for their checkouts)
+clients: $(VENV)/.dev ## run other projects' readers on a built dataset (CLIENTS_DIR=: their checkouts)
 	@$(PY) tests/clients/run.py $(ARGS)
 
-clean: ## remove caches of the tools (never data or .venv)
-	@rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+clean: ## remove caches and build files (never data or .venv)
+	@rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .coverage .coverage.* dist
 	@find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +

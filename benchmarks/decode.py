@@ -25,9 +25,10 @@ import typer
 from numpy.typing import NDArray
 
 from preprocess.console import new_app, run, table
+from preprocess.media.frames import Transform
 from preprocess.media.sampling import Sampling, wanted
 from preprocess.media.transforms import resize_crop
-from preprocess.media.video import Transform, read_video
+from preprocess.media.video import read_video
 from preprocess.samples import Preprocessing
 
 CLIP = Preprocessing(224, (224, 224), (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711))

@@ -27,7 +27,7 @@ import torch
 from preprocess.console import table
 from preprocess.long_video.components import find_component, load_vae, require
 from preprocess.long_video.demo import render_videos
-from preprocess.long_video.frames import FrameSettings, episode_frames
+from preprocess.long_video.frames import FrameFormat, episode_frames
 from preprocess.long_video.latents import chunk_sizes, encode_chunks
 from preprocess.long_video.scenes import SEGMENT_S
 from preprocess.long_video.segments import Segment
@@ -88,15 +88,15 @@ def main() -> None:
     vae = load_vae(find_component(arguments.vae, "vae"), device, dtype) if arguments.vae else random_vae(dtype)
     vae.to(device)
     height, width = map(int, arguments.size.split("x"))
-    settings = FrameSettings(height=height, width=width)
+    settings = FrameFormat(height=height, width=width)
     with tempfile.TemporaryDirectory() as temporary:
         video = arguments.video
         if video is None:
             render_videos(Path(temporary))
             video = Path(temporary) / "garden.mp4"
         count = arguments.seconds // SEGMENT_S
-        segments = [Segment(SEGMENT_S * i + 0.5, float("inf"), False, False, "") for i in range(count)]
-        pixels = np.concatenate(list(episode_frames(video, segments, settings)))
+        segments = [Segment(video.name, SEGMENT_S * i + 0.5, float("inf"), False, False, "") for i in range(count)]
+        pixels = np.concatenate(list(episode_frames(video.parent, segments, settings)))
 
     rows = []
     single: torch.Tensor | None = None

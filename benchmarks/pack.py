@@ -27,8 +27,9 @@ import numpy as np
 from preprocess.console import table
 from preprocess.formats import tar
 from preprocess.formats.layout import Layout
-from preprocess.formats.shards import Parts, plan_shards, write_shard
-from preprocess.formats.triples import npy_array, npy_bytes, triple_meta, write_triple
+from preprocess.formats.shards import TripleBytes, plan_shards, write_shard
+from preprocess.formats.triple_files import write_triple
+from preprocess.formats.triples import npy_array, npy_bytes, triple_meta
 from preprocess.pipeline.pack import pack_dataset
 from preprocess.samples import DatasetSpec, Sample, Triple, canonical_json
 
@@ -64,13 +65,13 @@ def seconds(action: Callable[[], object]) -> float:
 # --- writing one tar, with its SHA-256 --------------------------------------------------------------------------------
 
 
-def write_ours(folder: Path, parts: list[Parts]) -> str:
+def write_ours(folder: Path, parts: list[TripleBytes]) -> str:
     """Our writer; the checksum is taken on the way."""
     (shard,) = plan_shards({"train": [str(i) for i in range(len(parts))]}, per_shard=len(parts))
     return write_shard(folder, shard, parts).sha256
 
 
-def write_tarfile(folder: Path, parts: list[Parts]) -> str:
+def write_tarfile(folder: Path, parts: list[TripleBytes]) -> str:
     """Python's tarfile; the checksum needs a second pass."""
     path = folder / "tarfile.tar"
     with tarfile.open(path, "w", format=tarfile.USTAR_FORMAT) as archive:
@@ -82,7 +83,7 @@ def write_tarfile(folder: Path, parts: list[Parts]) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def write_webdataset(folder: Path, parts: list[Parts]) -> str:
+def write_webdataset(folder: Path, parts: list[TripleBytes]) -> str:
     """The webdataset package's TarWriter, given bytes; the checksum needs a second pass."""
     import webdataset  # imports torch, which the worker processes need not wait for
 
@@ -133,7 +134,7 @@ def compare(title: str, count: int, actions: dict[str, Callable[[], object]]) ->
 def main(count: int) -> None:
     """Measures and prints the table."""
     made = make_triples(count)
-    parts = [Parts(npy_bytes(t.vectors), t.text.encode(), canonical_json(t.meta).encode(), ROWS) for _, t in made]
+    parts = [TripleBytes(npy_bytes(t.vectors), t.text.encode(), canonical_json(t.meta).encode(), ROWS) for _, t in made]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         hashes = {write_ours(folder, parts), write_tarfile(folder, parts)}
@@ -151,7 +152,7 @@ def main(count: int) -> None:
 
 def pack_rows(folder: Path, made: list[tuple[Sample, Triple]]) -> list[tuple[object, ...]]:
     """From processed triples to a finished dataset, with one and two processes; then again, with nothing to do."""
-    layout = Layout(folder, SPEC.hub_name)
+    layout = Layout(folder, SPEC.title)
     (layout.processed / "train").mkdir(parents=True)
     encoder = {"model": "none", "dim": DIM, "dtype": "float16"}
     layout.encoding.write_text(json.dumps({"encoder": encoder, "sampling": {}, "preprocessing": {}, "versions": {}}))

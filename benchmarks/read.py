@@ -30,8 +30,9 @@ import numpy as np
 import typer
 
 from builders.card_yaml import card_data, front_matter
+from builders.json_types import MetaTypes, add_meta
 from preprocess.console import new_app, run, table
-from preprocess.formats.shards import Parts, plan_shards, write_shard
+from preprocess.formats.shards import TripleBytes, plan_shards, write_shard
 from preprocess.formats.splits import read_splits, sizes_json, splits_csv
 from preprocess.formats.triples import npy_bytes, triple_meta
 from preprocess.samples import DatasetSpec, Sample, canonical_json
@@ -46,17 +47,21 @@ def make(folder: Path, samples: int, rows: int, dim: int, dtype: str, per_shard:
     folder.mkdir(parents=True)
     rng = np.random.default_rng(0)
     shards = []
+    types: MetaTypes = {}
     for shard in plan_shards({"train": [f"video_{i}" for i in range(samples)]}, per_shard=per_shard):
         parts = []
         for key in shard.names:
             sample = Sample(key, "train", f"train/{key}.mp4", ("a person is doing something",), label="something")
             meta = triple_meta(sample, rows, np.arange(rows), float(rows), False)
+            add_meta(types, meta)
             vectors = rng.standard_normal((rows, dim)).astype(dtype)
-            parts.append(Parts(npy_bytes(vectors), sample.captions[0].encode(), canonical_json(meta).encode(), rows))
+            parts.append(
+                TripleBytes(npy_bytes(vectors), sample.captions[0].encode(), canonical_json(meta).encode(), rows)
+            )
         shards.append(write_shard(folder, shard, parts))
     (folder / "splits.csv").write_bytes(splits_csv({s.file: s.split for s in shards}))
     (folder / "sizes.json").write_bytes(sizes_json({s.file: s.samples for s in shards}))
-    (folder / "README.md").write_text(front_matter(card_data(SPEC, shards, dim=dim, dtype=dtype)))
+    (folder / "README.md").write_text(front_matter(card_data(SPEC, shards, dim=dim, dtype=dtype, types=types)))
     return folder
 
 

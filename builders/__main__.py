@@ -1,59 +1,42 @@
-"""`python -m builders …`: proves, describes and publishes a folder of shards. Parses, calls, prints."""
+"""`python -m builders …`: verifies, describes and publishes a folder of shards. Parses, calls, prints."""
 
 from __future__ import annotations
 
+if __name__ == "__main__":
+    from preprocess import interrupts
+
+    interrupts.end_at_once()  # until `run` takes over
+
 import os
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from preprocess.console import new_app, run, table
-from preprocess.errors import UserError
+from preprocess.console import human_bytes, new_app, run, table
+from preprocess.runtime.options import MAX_WORKERS
 
 if TYPE_CHECKING:
     from builders.verify import Verification
 
-app = new_app("Shards to the Hub: verify, push, stats.")
+app = new_app("Shards to the Hub: verify, diff, push, stats.")
 
 CPUS = os.cpu_count() or 1
 
 Folder = Annotated[str, typer.Argument(help="Folder of a packed dataset, or hf://datasets/<org>/<name>[@<revision>].")]
-Workers = Annotated[int, typer.Option(help="Processes that read tars.", min=1)]
+Workers = Annotated[int, typer.Option(help="Processes that read tars.", min=1, max=MAX_WORKERS)]
 
 
 @app.command()
-def verify(
-    folder: Folder,
-    workers: Workers = CPUS,
-    sample: Annotated[
-        int | None, typer.Option(min=1, help="Encode so many samples again and compare.", show_default=False)
-    ] = None,
-    raw: Annotated[
-        str | None, typer.Option(help="Their raw folder or table. [default: as in the build]", show_default=False)
-    ] = None,
-    dataset: Annotated[
-        str | None, typer.Option(help="Their recipe, for a folder that was not built here.", show_default=False)
-    ] = None,
-) -> None:
-    """Checks every tar, table and number; exit code 1 when anything is wrong."""
-    from builders.encode_again import encode_again
-    from builders.hub import local_folder
+def verify(folder: Folder, workers: Workers = CPUS) -> None:
+    """Check every tar, table and number; exit code 1 if there is any problem.
+
+    `python -m preprocess recheck` also encodes samples again from the raw files and compares them.
+    """
+    from builders.hub import is_hub, local_folder
     from builders.verify import verify as verify_folder
 
-    if sample is None and (raw or dataset):
-        raise UserError("--raw and --dataset are for samples that are encoded again", "Say how many: --sample 100.")
-    place = local_folder(folder)
-    result = verify_folder(place, workers=workers)
-    if sample is not None:
-        try:
-            found, line = encode_again(place, sample, dataset=dataset, raw=raw, workers=workers)
-        except UserError:
-            _report(result)
-            raise
-        result = replace(result, findings=tuple(sorted((*result.findings, *found))))
-        print(line)
+    result = verify_folder(local_folder(folder), workers=workers, cached=is_hub(folder))
     _report(result)
     if result.findings:
         raise typer.Exit(1)
@@ -62,16 +45,23 @@ def verify(
 @app.command()
 def push(
     folder: Annotated[Path, typer.Argument(help="Folder of a packed dataset.")],
-    org: Annotated[str, typer.Option(help="User or organisation that the repository belongs to.")],
-    public: Annotated[bool, typer.Option("--public", help="Everyone can see a repository made now.")] = False,
-    tag: Annotated[str | None, typer.Option(help="Name of this version; v1, v2, … where none is given.")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Verify, list the files, send nothing.")] = False,
+    org: Annotated[str, typer.Option(help="User or organization that owns the repository.")],
+    public: Annotated[bool, typer.Option("--public", help="Make a repository that is created now public.")] = False,
+    tag: Annotated[
+        str | None, typer.Option(help="Name of this version. [default: v1, v2, …]", show_default=False)
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Verify and list the files; send nothing.")] = False,
     workers: Workers = CPUS,
 ) -> None:
-    """Verifies, then uploads to <org>/<folder's name>, tags the version and prints the page's address."""
+    """Verify, upload to <org>/<folder's name>, tag the version and print the address of its page.
+
+    The address is written into the code of README.md that loads the dataset.
+    """
     from builders import push as pushing
+    from builders.hub import check_org
     from builders.verify import verify as verify_folder
 
+    check_org(org)
     result = verify_folder(folder, workers=workers)
     _report(result)
     if result.findings:
@@ -80,8 +70,12 @@ def push(
     repo_id = f"{org}/{folder.resolve().name}"
     if dry_run:
         files = pushing.files_to_push(folder)
-        print(table([*files, (f"{len(files)} files to {repo_id}", sum(size for _, size in files))], frozenset({1})))
+        rows = [(path, human_bytes(size)) for path, size in files]
+        total = (f"{len(files)} files to {repo_id}", human_bytes(sum(size for _, size in files)))
+        print(table([*rows, total], frozenset({1})))
         return
+    if pushing.write_address(folder, repo_id):
+        print(f"README.md now loads the dataset from {repo_id}")
     pushed = pushing.push(folder, repo_id, public=public, tag=tag)
     print(f"{pushed.url}  {pushed.tag}  {'private' if pushed.private else 'public'}")
     print(f'load_dataset("{repo_id}", revision="{pushed.tag}")')
@@ -89,20 +83,49 @@ def push(
 
 @app.command()
 def stats(folder: Folder) -> None:
-    """Prints what the manifest says: samples, frames, rejects, tars and bytes of each split."""
+    """Print what the manifest says: samples, frames, rejects, shards and size of each split."""
     from builders.hub import local_folder
-    from builders.stats import describe
     from preprocess.formats.manifest import MANIFEST_FILE, read
+    from preprocess.formats.manifest_table import describe
 
     print(describe(read(local_folder(folder, only=MANIFEST_FILE) / MANIFEST_FILE)))
 
 
+@app.command()
+def diff(
+    old: Folder,
+    new: Folder,
+    limit: Annotated[
+        int, typer.Option(help="Samples of each kind in the table, the most changed first.", min=0, max=10**9)
+    ] = 20,
+    json_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--json", help="Also write all samples to this file, as JSON.", metavar="FILE", show_default=False
+        ),
+    ] = None,
+) -> None:
+    """Compare two datasets: which samples came, went or changed, and by how much; exit code 1 if any did.
+
+    Samples are compared by key, whatever their ids and tars. Of a changed sample the table shows the number of rows,
+    the lowest and the mean cosine of rows with the same timestamp, and what differs: vectors (npy), text (txt), keys of
+    the metadata. Tars that both manifests list with the same SHA-256 are not read: verify the datasets first.
+    """
+    from builders.diff import compare
+    from builders.diff_table import describe
+
+    difference = compare(old, new)
+    print(describe(difference, limit, json_file))
+    if difference:
+        raise typer.Exit(1)
+
+
 def _report(result: Verification) -> None:
-    """Prints the findings, and a line that sums up."""
+    """Prints the findings and a summary line."""
     for finding in result.findings:
         print(finding)
-    wrong = len(result.findings)
-    verdict = f"{wrong:,} thing{'s' * (wrong != 1)} wrong." if wrong else "all is well."
+    count = len(result.findings)
+    verdict = f"{count:,} problem{'s' * (count != 1)} found" if count else "OK"
     print(f"{result.samples:,} samples, {result.frames:,} frames in {result.tars:,} tars: {verdict}")
 
 

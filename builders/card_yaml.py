@@ -1,4 +1,4 @@
-"""The front matter of a dataset's README.md: what makes `load_dataset("org/CLIP-MSRVTT")` work with no code of ours.
+"""The front matter of a dataset's README.md, which makes `load_dataset("org/CLIP-MSRVTT")` work without our code.
 
     ---
     language: [en]
@@ -14,70 +14,39 @@
       features:
       - {name: npy, dtype: {array2_d: {shape: [null, 512], dtype: float16}}}
       - {name: txt, dtype: string}
-      - {name: json, dtype: json}
+      - {name: json, struct: [{name: key, dtype: string}, …, {name: timestamps, list: float64}, …]}
       - {name: __key__, dtype: string}
+      - {name: __url__, dtype: string}
       splits:
       - {name: train, num_bytes: 104867840, num_examples: 6513}
       …
     ---
 
-The features are pinned because what is inferred from the first five samples loses keys, numbers and shapes in silence.
-It is written with the libraries' own writers and read back by `check_front_matter` with their own readers, offline.
+The features are pinned because features inferred from the first five samples silently lose keys, numbers and shapes.
+Those of `json` follow from all samples (`builders.features`). They are written with the libraries' own writers, and
+`check_front_matter` reads them back with their readers, offline.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from builders.features import embedding_features, preview_features
 from builders.hub_ids import LICENSES, TASK_CATEGORIES
+from builders.json_types import JsonType
 from preprocess.samples import SPLITS, DatasetSpec, ShardReport, Split
 
 if TYPE_CHECKING:
-    from datasets import Features
     from datasets.splits import SplitDict
     from huggingface_hub import DatasetCardData
 
 HUB_SPLITS: dict[Split, str] = {"train": "train", "val": "validation", "test": "test"}
-"""Names of our splits on the Hub: `load_dataset(…, split="validation")` is what people type."""
-
-DTYPES = ("float16", "float32")
+"""Names of our splits on the Hub, where `load_dataset(…, split="validation")` is the convention."""
 
 TAGS = ("webdataset", "video", "clip", "embeddings", "video-embeddings")
-
-
-def embedding_features(dim: int, dtype: str) -> Features:
-    """The pinned features of a dataset of triples.
-
-    Args:
-        dim: Length of one vector.
-        dtype: `float16` or `float32`, as stored in the `.npy`.
-
-    Returns:
-        `npy` is `(n_frames, dim)` and keeps its width where a video has no frame; `json` keeps nulls, late keys and
-        1.5 after 1; leaving out `__url__` removes that column.
-    """
-    from datasets import Array2D, Features, Json, Value
-
-    if dtype not in DTYPES:
-        raise ValueError(f"dtype must be one of {DTYPES}, got {dtype!r}")
-    return Features(
-        {
-            "npy": Array2D(shape=(None, dim), dtype=dtype),
-            "txt": Value("string"),
-            "json": Json(),
-            "__key__": Value("string"),
-        }
-    )
-
-
-def preview_features() -> Features:
-    """The features of the `preview` config: one contact sheet and one caption a video."""
-    from datasets import Features, Image, Value
-
-    return Features({"jpg": Image(), "txt": Value("string"), "__key__": Value("string")})
 
 
 def size_category(samples: int) -> str:
@@ -100,6 +69,7 @@ def card_data(
     *,
     dim: int,
     dtype: str,
+    types: Mapping[str, JsonType],
     preview: Sequence[ShardReport] = (),
     pretty_name: str | None = None,
     tags: Sequence[str] = TAGS,
@@ -107,16 +77,17 @@ def card_data(
     """Everything above the prose of a card, as the libraries' own record.
 
     Args:
-        spec: Licence, languages and tasks come from here.
+        spec: Gives license, languages, tasks and creators.
         shards: The dataset's tars, as in the manifest, in order.
         dim: Length of one vector.
         dtype: `float16` or `float32`.
-        preview: The tars of the `preview` config (`file` below the dataset's folder), if it was made.
-        pretty_name: Heading of the page; the hub name where None.
+        types: Of the keys of the `.json`, over all samples of the tars.
+        preview: The tars of the `preview` config (`file` below the dataset's folder), if there are any.
+        pretty_name: Heading of the page; the hub name if None.
         tags: Free tags.
 
     Returns:
-        Card data; `front_matter` makes text of it. Sizes are bytes of the tars: Arrow holds no more than they do.
+        Card data; `front_matter` serializes it. Sizes are bytes of the tars, an upper bound of those in Arrow.
     """
     from datasets import DatasetInfo
     from datasets.info import DatasetInfosDict
@@ -126,16 +97,19 @@ def card_data(
     data = DatasetCardData(
         language=list(spec.languages) or None,
         license=spec.license,
+        annotations_creators=list(spec.annotations_creators) or None,
+        language_creators=list(spec.language_creators) or None,
+        multilinguality=multilinguality(spec.languages),
         size_categories=size_category(sum(s.samples for s in shards)),
         task_categories=list(spec.task_categories),
-        pretty_name=pretty_name or spec.hub_name,
+        pretty_name=pretty_name or spec.title,
         tags=list(tags),
     )
-    if spec.license == "other":  # the Hub asks for a name and an address where the licence is none that it knows
+    if spec.license == "other":  # the Hub asks for a name and an address of a license that it has no id for
         data["license_name"] = f"{spec.name}-terms".replace("_", "-")
         if spec.homepage:
             data["license_link"] = spec.homepage
-    configs = {"default": (shards, embedding_features(dim, dtype))}
+    configs = {"default": (shards, embedding_features(dim, dtype, types))}
     if preview:
         configs["preview"] = (preview, preview_features())
     MetadataConfigs({name: {"data_files": data_files(of)} for name, (of, _) in configs.items()}).to_dataset_card_data(
@@ -153,6 +127,18 @@ def card_data(
         }
     ).to_dataset_card_data(data)
     return data
+
+
+def multilinguality(languages: Sequence[str]) -> str | None:
+    """The Hub's id for captions in these languages; None if the languages are unknown.
+
+    Examples:
+        >>> multilinguality(["en"]), multilinguality(["de", "en"]), multilinguality([])
+        ('monolingual', 'multilingual', None)
+    """
+    if not languages:
+        return None
+    return "monolingual" if len(languages) == 1 else "multilingual"
 
 
 def front_matter(data: DatasetCardData) -> str:
@@ -190,7 +176,7 @@ def read_front_matter(readme: str) -> DatasetCardData:
     """The front matter of a README.md.
 
     Raises:
-        ValueError: There is none, or it is no YAML that the libraries read (duplicate keys included).
+        ValueError: There is none, or the libraries cannot read its YAML (duplicate keys included).
     """
     from huggingface_hub import DatasetCardData
 
@@ -202,32 +188,46 @@ def read_front_matter(readme: str) -> DatasetCardData:
         loaded = yaml.load("\n".join(lines[1:end]), Loader=_NoDuplicates)  # noqa: S506 - a SafeLoader
     except yaml.YAMLError as error:
         raise ValueError(f"its YAML does not parse: {' '.join(str(error).split())}") from error
+    except RecursionError:
+        raise ValueError("its YAML is nested too deeply") from None
     if not isinstance(loaded, dict) or not all(isinstance(key, str) for key in loaded):
-        raise ValueError("its YAML is no mapping of names")
+        raise ValueError("its YAML is not a mapping of names")
     return DatasetCardData(**loaded)
 
 
 class _NoDuplicates(yaml.SafeLoader):
-    """Refuses a key that stands twice, as the Hub does; plain YAML silently takes the last."""
+    """Refuses duplicate keys, as the Hub does (plain YAML silently takes the last), and every alias.
+
+    A few lines of aliases to aliases can expand to gigabytes.
+    """
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError("aliases are not allowed")
+        return super().compose_node(parent, index)
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         keys = [key.value for key, _ in node.value]
         for key in keys:
             if keys.count(key) > 1:
-                raise yaml.YAMLError(f"the key {key!r} stands twice, {node.start_mark}")
+                raise yaml.YAMLError(f"duplicate key {key!r}, {node.start_mark}")
         return super().construct_mapping(node, deep=deep)
 
 
 def check_front_matter(data: DatasetCardData) -> list[str]:
-    """What the Hub or `load_dataset` would not accept, one line each; empty when all is well. Asks no server."""
+    """What the Hub or `load_dataset` would not accept, one line each; empty if there is no problem. Works offline.
+
+    `DatasetCard.validate` of huggingface_hub asks the Hub, which also checks the card when it is uploaded; but a card
+    is written offline, and a wrong id is best reported then.
+    """
     from datasets.info import DatasetInfosDict
     from datasets.utils.metadata import MetadataConfigs
 
     problems = [
-        f"{field} {value!r} is not an id that the Hub knows"
+        f"{field} {value!r:.100} is not an id that the Hub knows"
         for field, known in _known_ids().items()
         for value in _as_list(data.get(field))
-        if value not in known
+        if not isinstance(value, str) or value not in known
     ]
     problems += [f"{field} is missing" for field in ("license", "configs", "dataset_info") if not data.get(field)]
     readers: tuple[tuple[str, Any], ...] = (("configs", MetadataConfigs), ("dataset_info", DatasetInfosDict))
@@ -237,21 +237,27 @@ def check_front_matter(data: DatasetCardData) -> list[str]:
             reader.from_dataset_card_data(data).to_dataset_card_data(again)
             if data.get(field) and _plain(again.get(field)) != _plain(data.get(field)):
                 problems.append(f"{field} does not read back as it is written")
-        except Exception as error:  # whatever the libraries raise would end load_dataset just so
+        except Exception as error:  # whatever they raise, load_dataset would raise too
             problems.append(f"{field} is not what `datasets` reads: {type(error).__name__}: {error}")
     return problems
 
 
 def _known_ids() -> dict[str, frozenset[str]]:
-    """Field of the front matter to the ids it may hold."""
+    """Field of the front matter to the ids that it may hold."""
     import json
     from importlib.resources import files
 
     resources = files("datasets.utils.resources")
     listed = {
         field: frozenset(json.loads(resources.joinpath(name).read_text(encoding="utf-8")))
-        for field, name in {"language": "languages.json", "size_categories": "size_categories.json"}.items()
+        for field, name in {
+            "language": "languages.json",
+            "size_categories": "size_categories.json",
+            "multilinguality": "multilingualities.json",
+        }.items()
     }
+    creators = json.loads(resources.joinpath("creators.json").read_text(encoding="utf-8"))
+    listed |= {f"{kind}_creators": frozenset(creators[kind]) for kind in ("annotations", "language")}
     return {"license": LICENSES, "task_categories": TASK_CATEGORIES, **listed}
 
 
@@ -262,7 +268,7 @@ def _as_list(value: object) -> list[Any]:
 
 
 def _plain(value: object) -> object:
-    """Tuples as lists, so that what was read compares with what was written."""
+    """Tuples as lists, so that what was read can be compared with what was written."""
     if isinstance(value, dict):
         return {k: _plain(v) for k, v in value.items()}
     return [_plain(v) for v in value] if isinstance(value, (list, tuple)) else value

@@ -24,14 +24,23 @@ import fsspec
 import numpy as np
 import pyarrow as pa
 from datasets.builder import Key
+from datasets.info import DatasetInfosDict
 
-from builders.card_yaml import DTYPES, HUB_SPLITS, embedding_features
+from builders.card_yaml import HUB_SPLITS, read_front_matter
+from builders.contents import README_FILE
+from builders.features import embedding_features
 from builders.hub import local_folder
 from builders.shard_index import ShardIndex
 from preprocess.errors import DamagedFileError, UserError
+from preprocess.formats import members
+from preprocess.formats.members import SampleMember
 from preprocess.formats.splits import SPLITS_FILE, read_splits
 from preprocess.formats.tar import TarTriple, iter_triples
-from preprocess.formats.triples import Vectors, npy_array
+from preprocess.formats.triples import Vectors, npy_array, npy_vectors, parse_json
+from preprocess.samples import canonical_json
+
+_COLUMNS = {*members.extensions(), "__key__", "__url__"}
+_REMEDY = "Run `python -m builders verify`."
 
 BATCH_ROWS = 256
 BATCH_BYTES = 64 << 20  # of vectors: hour-long videos make smaller batches, and 32-bit offsets always suffice
@@ -42,7 +51,7 @@ class EmbeddingsConfig(datasets.BuilderConfig):  # type: ignore[misc]
     """Options of `EmbeddingsBuilder`.
 
     Attributes:
-        features: Pinned features; of the first sample where None (see `builders.card_yaml.embedding_features`).
+        features: Pinned features; of the first sample where None (see `builders.features.embedding_features`).
         batch_rows: Samples per Arrow table.
     """
 
@@ -51,14 +60,17 @@ class EmbeddingsConfig(datasets.BuilderConfig):  # type: ignore[misc]
 
 
 class EmbeddingsBuilder(datasets.ArrowBasedBuilder):  # type: ignore[misc]
-    """Columns `npy` (n_frames, dim), `txt`, `json`, `__key__`, one row per triple, in the order of the tars."""
+    """Columns `npy` (n_frames, dim), `txt`, `json`, `__key__`, `__url__`: one row per triple, in their order.
+
+    Rows that later ones replace, in an appended dataset, are included, as `load_dataset` includes them.
+    """
 
     VERSION = datasets.Version("1.0.0")
     BUILDER_CONFIG_CLASS = EmbeddingsConfig
 
     @classmethod
     def from_folder(cls, folder: str | Path, **options: Any) -> EmbeddingsBuilder:
-        """A builder over the splits of a packed dataset.
+        """A builder over the splits of a packed dataset, with the features that its card pins.
 
         Args:
             folder: The folder, or `hf://datasets/<org>/<name>`, which is copied to the Hub's cache.
@@ -77,6 +89,7 @@ class EmbeddingsBuilder(datasets.ArrowBasedBuilder):  # type: ignore[misc]
             data_files.setdefault(HUB_SPLITS[split], []).append(str(path / tar))
         if not data_files:
             raise UserError(f"{path} has no tar", "Give the folder of a packed dataset, e.g. data/CLIP-Shapes.")
+        options = {"features": pinned_features(path), **options}
         return cls(data_files=data_files, dataset_name=path.name.lower(), **options)
 
     def _info(self) -> datasets.DatasetInfo:
@@ -103,23 +116,31 @@ def open_triples(tar: str) -> Iterator[TarTriple]:
     """The triples of a tar: a local file is mapped into memory, a URL is read once, forwards."""
     if "://" not in tar:
         index = ShardIndex(Path(tar))
-        yield from (TarTriple(id_, *index.parts(i)) for i, id_ in enumerate(index.ids))
+        yield from map(index.triple, range(len(index)))
         return
     with fsspec.open(tar, "rb") as file:
         yield from iter_triples(file, name=tar)
 
 
+def pinned_features(folder: Path) -> datasets.Features | None:
+    """The features of the default config in the card of a folder; None if the folder has no such card."""
+    try:
+        data = read_front_matter((folder / README_FILE).read_text("utf-8"))
+        features = DatasetInfosDict.from_dataset_card_data(data)["default"].features
+    except Exception:  # of a card that is damaged, `datasets` raises anything; the features are then inferred
+        return None
+    return features if features is not None and _COLUMNS >= set(features) >= _COLUMNS - {"__url__"} else None
+
+
 def infer_features(tar: str) -> datasets.Features:
-    """The features that the first sample of a tar asks for.
+    """The features that the first sample of a tar asks for; `json` is `Json`, as other samples may have other types.
 
     Raises:
         DamagedFileError: There is no sample, or it is no float16 or float32 (n_frames, dim).
     """
-    for id_, npy, _, _ in open_triples(tar):
-        vectors = npy_array(npy, f"{tar}: {id_}.npy")
-        if vectors.ndim == 2 and vectors.dtype.name in DTYPES:
-            return embedding_features(vectors.shape[1], vectors.dtype.name)
-        raise _misfit(tar, id_, vectors, "float16 or float32 (n_frames, dim)")
+    for triple in open_triples(tar):
+        vectors = npy_vectors(triple.npy, f"{tar}: {triple.id}.npy")
+        return embedding_features(vectors.shape[1], vectors.dtype.name)
     raise DamagedFileError(tar, "", "holds no sample", "Pack the dataset again.")
 
 
@@ -157,22 +178,62 @@ def _table(
     tar: str, batch: Sequence[TarTriple], arrays: Sequence[Vectors], schema: pa.Schema, dtype: np.dtype[Any]
 ) -> pa.Table:
     columns = {
-        "npy": _vectors_column(arrays, dtype),
-        "txt": _strings([triple.txt for triple in batch]),
-        "json": _strings([triple.json for triple in batch]),
         "__key__": pa.array([triple.id for triple in batch], pa.string()),
+        "__url__": pa.array([tar] * len(batch), pa.string()),
     }
+    for member, parts in zip(members.MEMBERS, zip(*(triple.parts for triple in batch), strict=True), strict=True):
+        if member.column == "vectors":
+            columns[member.extension] = _vectors_column(arrays, dtype)
+        elif member.column == "json" and pa.types.is_struct(schema.field(member.extension).type):
+            columns[member.extension] = _struct_column(tar, batch, parts, schema.field(member.extension).type)
+        else:
+            columns[member.extension] = _column(member, parts)
+    texts = {member.extension for member in members.MEMBERS if member.column in ("string", "json")}
     typed = []
     for field in schema:
         column = columns[field.name]
         try:
-            column.validate(full=field.name in ("txt", "json"))  # Arrow does not look whether bytes are UTF-8
+            column.validate(full=field.name in texts)  # Arrow does not look whether bytes are UTF-8
         except pa.ArrowInvalid as error:
             where = f"{batch[0].id} to {batch[-1].id}, .{field.name}"
-            raise DamagedFileError(tar, where, str(error), "Run `python -m builders verify`.") from None
+            raise DamagedFileError(tar, where, str(error), _REMEDY) from None
         is_extension = isinstance(field.type, pa.BaseExtensionType)
         typed.append(pa.ExtensionArray.from_storage(field.type, column) if is_extension else column)
     return pa.Table.from_arrays(typed, schema=schema)
+
+
+def _struct_column(
+    tar: str, batch: Sequence[TarTriple], parts: Sequence[memoryview], type_: pa.StructType
+) -> pa.StructArray:
+    """Metadata as columns of the declared types, `Json` where the declaration says so.
+
+    Raises:
+        DamagedFileError: The metadata of a sample has another key, or a value of another type.
+    """
+    metas = [parse_json(part, f"{tar}: {triple.id}.json") for triple, part in zip(batch, parts, strict=True)]
+    names = {field.name for field in type_}
+    other = next((i for i, meta in enumerate(metas) if not meta.keys() <= names), None)
+    if other is not None:
+        key = min(metas[other].keys() - names)
+        raise DamagedFileError(tar, f"{batch[other].id}.json", f"has the undeclared key {key!r}", _REMEDY)
+    columns = []
+    for field in type_:
+        values = [meta.get(field.name) for meta in metas]
+        try:
+            columns.append(_values(values, field.type))
+        except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+            where = f"{batch[0].id} to {batch[-1].id}, .json"
+            problem = f"{field.name} should be {field.type}: {error}"
+            raise DamagedFileError(tar, where, problem, _REMEDY) from None
+    return pa.StructArray.from_arrays(columns, fields=list(type_))
+
+
+def _values(values: Sequence[Any], type_: pa.DataType) -> pa.Array:
+    """Values of one key of the metadata; those of no one type as JSON."""
+    if not isinstance(type_, pa.JsonType):
+        return pa.array(values, type_)
+    texts = [None if value is None else canonical_json(value) for value in values]
+    return pa.ExtensionArray.from_storage(type_, pa.array(texts, type_.storage_type))
 
 
 def _vectors_column(arrays: Sequence[Vectors], dtype: np.dtype[Any]) -> pa.ListArray:
@@ -184,9 +245,11 @@ def _vectors_column(arrays: Sequence[Vectors], dtype: np.dtype[Any]) -> pa.ListA
     return pa.ListArray.from_arrays(_offsets(np.fromiter(map(len, arrays), np.int32, len(arrays))), frames)
 
 
-def _strings(parts: Sequence[memoryview]) -> pa.StringArray:
+def _column(member: SampleMember, parts: Sequence[memoryview]) -> pa.Array:
+    """Texts or bytes over one buffer."""
     offsets = _offsets(np.fromiter(map(len, parts), np.int32, len(parts)))
-    return pa.StringArray.from_buffers(len(parts), offsets.buffers()[1], pa.py_buffer(b"".join(parts)))
+    kind = pa.binary() if member.column == "binary" else pa.string()
+    return pa.Array.from_buffers(kind, len(parts), [None, offsets.buffers()[1], pa.py_buffer(b"".join(parts))])
 
 
 def _offsets(lengths: np.ndarray[Any, np.dtype[np.int32]]) -> pa.Int32Array:
@@ -198,5 +261,5 @@ def _misfit(tar: str, id_: str, vectors: Vectors, expected: str) -> DamagedFileE
         tar,
         f"{id_}.npy",
         f"is {vectors.dtype} {vectors.shape}, should be {expected}",
-        "Run `python -m builders verify`.",
+        _REMEDY,
     )

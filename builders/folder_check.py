@@ -1,51 +1,48 @@
-"""Checks what stands beside and between the tars: names, ids over all tars, splits.csv, sizes.json, manifest, rejects.
+"""Checks everything but the content of single tars: names, splits.csv, sizes.json, manifest, rejects.
 
-The tars are the truth here: every table is compared with what was found in them.
+The tars are the reference: every table is compared with what was found in them.
 """
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
-import numpy as np
-from numpy.typing import NDArray
-
+from builders.contents import entries
 from builders.findings import Finding, Findings
 from builders.shard_check import ShardScan
+from preprocess.errors import DamagedFileError
 from preprocess.formats.manifest import MANIFEST_FILE, Manifest
-from preprocess.formats.preview import PREVIEW_FOLDER
 from preprocess.formats.shards import SHARD_NAME
 from preprocess.formats.splits import SIZES_FILE, SPLITS_FILE
 from preprocess.formats.triples import META_KEYS
 from preprocess.samples import Reject, Split
-
-README_FILE = "README.md"
-REJECTS_FILE = "rejects.jsonl"
-_FILES = frozenset(
-    {README_FILE, SPLITS_FILE, SIZES_FILE, MANIFEST_FILE, REJECTS_FILE, ".gitattributes", "LICENSE", "LICENSE.md"}
-)
-_FOLDERS = frozenset({PREVIEW_FOLDER, "assets"})
-_HUB_CACHE = ".cache"  # what `hf download --local-dir` leaves, and never uploads
+from preprocess.validation import own_line, read_regular
 
 
-def check_names(folder: Path) -> Iterator[Finding]:
-    """What lies in the folder and should not, and tars whose names do not count up from zero."""
+def check_names(folder: Path, *, cached: bool = False) -> Iterator[Finding]:
+    """Entries of the folder that do not belong to a dataset, and tars whose names do not count up from zero.
+
+    Args:
+        folder: The dataset's.
+        cached: As in `contents.entries`.
+    """
     tars = []
-    for entry in sorted(folder.iterdir()):
-        if entry.is_dir():
-            if entry.name not in _FOLDERS and entry.name != _HUB_CACHE:
-                yield Finding(f"{entry.name}/", "stray_file", "no folder of a dataset")
-        elif entry.suffix == ".tar":
-            tars.append(entry.name)
-            if not SHARD_NAME.fullmatch(entry.name):
-                yield Finding(entry.name, "shard_name", "is not ds_<at least five digits>.tar")
-        elif entry.suffix == ".py":
-            yield Finding(entry.name, "root_script", "a Python file at the root")
-        elif entry.name not in _FILES:
-            yield Finding(entry.name, "stray_file", "no file of a dataset")
+    for path, kind in entries(folder, cached=cached):
+        root = "/" not in path
+        if root and path.endswith(".tar"):
+            tars.append(path)
+        if kind == "link":
+            yield Finding(path, "symlink", "is a symbolic link")
+        elif kind == "special":
+            yield Finding(path, "stray_file", "is not a regular file")
+        elif kind == "unknown" and root and path.endswith(".tar"):
+            yield Finding(path, "shard_name", "is not ds_<at least five digits>.tar")
+        elif kind == "unknown" and root and path.endswith(".py"):
+            yield Finding(path, "root_script", "a Python file at the root")
+        elif kind == "unknown":
+            yield Finding(path, "stray_file", f"is not a {'folder' if path.endswith('/') else 'file'} of a dataset")
     if not tars:
         yield Finding(".", "no_shards", "no tar in the folder")
     shards = [name for name in tars if SHARD_NAME.fullmatch(name)]
@@ -55,60 +52,31 @@ def check_names(folder: Path) -> Iterator[Finding]:
             return
 
 
-def check_ids(scans: Sequence[ShardScan]) -> Iterator[Finding]:
-    """Ids count up from zero over all tars, without gap or repetition, at one width; keys are unique.
+def check_splits(
+    generations: Sequence[Sequence[ShardScan]], splits: Mapping[str, Split], per_shard: int
+) -> Iterator[Finding]:
+    """splits.csv lists exactly the tars, in their order; all tars of a split except the last are full.
 
     Args:
-        scans: In the order of the tars' names.
+        generations: The tars; each generation has a last tar of its own.
+        splits: Of splits.csv.
+        per_shard: Samples in a full tar.
     """
-    widths = sorted(set().union(*(scan.widths for scan in scans)))
-    total = sum(scan.samples for scan in scans)
-    if len(widths) > 1 or (widths and widths[0] < len(str(total - 1))):
-        yield Finding(".", "id_width", f"ids have {' and '.join(map(str, widths))} digits, for {total:,} samples")
-    numbers = np.concatenate([scan.numbers for scan in scans]) if scans else np.empty(0, np.int64)
-    yield from _check_repeats(scans, numbers)
-    first = 0
-    for scan in scans:
-        found = Findings(scan.file)
-        steps = np.diff(scan.numbers, prepend=first - 1)
-        for i in np.flatnonzero(steps != 1)[:20]:
-            id_, step = f"vid_{scan.numbers[i]:05d}", int(steps[i])
-            if step > 1:
-                found.add("id_gap", f"{step - 1:,} numbers before it are not there", id_)
-            elif step < 0:
-                found.add("id_order", f"stands behind vid_{scan.numbers[i] - step:05d}", id_)
-        yield from found
-        first = int(scan.numbers[-1]) + 1 if scan.samples else first
-
-
-def _check_repeats(scans: Sequence[ShardScan], numbers: NDArray[np.int64]) -> Iterator[Finding]:
-    found = Findings(".")
-    values, counts = np.unique(numbers, return_counts=True)
-    for number in values[counts > 1]:
-        files = [scan.file for scan in scans if number in scan.numbers]
-        found.add("id_twice", f"vid_{number:05d} is in {' and '.join(files)}{' twice' * (len(files) == 1)}")
-    for key, count in Counter(key for scan in scans for key in scan.keys).items():
-        if count > 1:
-            found.add("key_twice", f"key {key!r} is there {count} times")
-    yield from found
-
-
-def check_splits(scans: Sequence[ShardScan], splits: Mapping[str, Split], per_shard: int) -> Iterator[Finding]:
-    """splits.csv names exactly the tars, in their order; each but the last of a split is full."""
     found = Findings(SPLITS_FILE)
-    yield from _same_files(scans, splits, found, "splits_csv")
+    yield from _same_files([scan for scans in generations for scan in scans], splits, found, "splits_csv")
     if list(splits) != sorted(splits):
         found.add("splits_csv", "the tars are not in the order of their names")
     yield from found
-    for split in sorted(set(splits.values())):
-        of_split = [scan for scan in scans if splits.get(scan.file) == split]
-        for scan in of_split:
-            last = scan is of_split[-1]
-            if scan.samples > per_shard or not scan.samples or (not last and scan.samples != per_shard):
-                most = "at most " * last
-                yield Finding(
-                    scan.file, "shard_size", f"{scan.samples:,} samples of {split}, should be {most}{per_shard:,}"
-                )
+    for scans in generations:
+        for split in sorted(set(splits.values())):
+            of_split = [scan for scan in scans if splits.get(scan.file) == split]
+            for scan in of_split:
+                last = scan is of_split[-1]
+                if scan.samples > per_shard or not scan.samples or (not last and scan.samples != per_shard):
+                    most = "at most " * last
+                    yield Finding(
+                        scan.file, "shard_size", f"{scan.samples:,} samples of {split}, should be {most}{per_shard:,}"
+                    )
 
 
 def check_sizes(scans: Sequence[ShardScan], sizes: Mapping[str, int]) -> Iterator[Finding]:
@@ -124,7 +92,7 @@ def check_sizes(scans: Sequence[ShardScan], sizes: Mapping[str, int]) -> Iterato
 def check_manifest(
     scans: Sequence[ShardScan], splits: Mapping[str, Split] | None, manifest: Manifest
 ) -> Iterator[Finding]:
-    """The manifest says of every tar what is in it, and nothing of this machine."""
+    """The manifest describes every tar correctly, and contains no path of this machine."""
     found = Findings(MANIFEST_FILE)
     entries = {entry["file"]: entry for entry in manifest["shards"]}
     yield from _same_files(scans, entries, found, "manifest_shards")
@@ -184,20 +152,27 @@ def _host_paths(value: object) -> Iterator[str]:
 
 
 def check_rejects(path: Path, manifest: Manifest, keys: frozenset[str]) -> Iterator[Finding]:
-    """rejects.jsonl and the manifest name the same numbers, and no reject is in a tar.
+    """rejects.jsonl and the manifest have the same counts, and no reject is in a tar.
 
     Args:
-        path: rejects.jsonl, one `Reject` a line; not there when nothing was rejected.
+        path: rejects.jsonl, one `Reject` per line; it does not exist if nothing was rejected.
         manifest: The dataset's.
         keys: Keys of all samples in the tars.
     """
     found = Findings(path.name)
     counts: Counter[tuple[str, str]] = Counter()
-    for number, line in enumerate(path.read_bytes().splitlines() if path.is_file() else [], 1):
+    try:
+        lines = read_regular(path, "").splitlines()
+    except FileNotFoundError:
+        lines = []
+    except DamagedFileError as error:
+        yield Finding(path.name, "rejects", error.cause.removeprefix(f"{path}: "))
+        return
+    for number, line in enumerate(lines, 1):
         try:
-            reject = Reject(**json.loads(line))
-        except (ValueError, TypeError) as error:
-            found.add("rejects", f"line {number} is no reject ({error})")
+            reject = own_line(line, Reject, path, number, "")
+        except DamagedFileError as error:
+            found.add("rejects", error.cause.removeprefix(f"{path}: "))
             continue
         counts[reject.split, reject.reason] += 1
         if reject.key in keys:

@@ -1,4 +1,4 @@
-"""Addresses of datasets on the Hub: `hf://datasets/<org>/<name>[@<revision>]`."""
+"""Addresses of datasets on the Hub, and local copies of them: `hf://datasets/<org>/<name>[@<revision>]`."""
 
 from __future__ import annotations
 
@@ -7,33 +7,51 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from preprocess.errors import UserError
+from preprocess.hub import one_line_errors, waiting
+from preprocess.samples import HUB_NAME
 
 HF_URL = re.compile(r"hf://datasets/([\w.-]+/[\w.-]+)(?:@([^/]+))?/?")
 
 
+def is_hub(folder: str) -> bool:
+    """Whether this is an address on the Hub and not a folder."""
+    return folder.startswith("hf://")
+
+
+def check_org(org: str) -> None:
+    """Checks the owner of a repository before anything is written.
+
+    Raises:
+        UserError: It cannot be a user or organization.
+    """
+    if not HUB_NAME.fullmatch(org):
+        raise UserError(f"{org[:100]!r} cannot be a user or organization of the Hub", "Say ORG=name.")
+
+
 def local_folder(folder: str, only: str | Sequence[str] | None = None) -> Path:
-    """The folder itself, or a whole copy in the Hub's cache of a dataset that is there.
+    """The folder itself, or a copy, in the Hub's cache, of a dataset on the Hub.
 
     Args:
         folder: A folder, or the address of a dataset.
-        only: The files that are needed; all where None.
+        only: The files that are needed; all if None.
 
     Raises:
-        UserError: The address is none, or the Hub does not give the dataset.
+        UserError: The address is malformed, or the Hub does not serve the dataset.
     """
     if "://" not in folder:
         return Path(folder)
     match = HF_URL.fullmatch(folder)
     if not match:
-        raise UserError(f"{folder!r} is no address of a dataset", "Write hf://datasets/<org>/<name>[@<revision>].")
+        raise UserError(f"{folder!r} is not the address of a dataset", "Write hf://datasets/<org>/<name>[@<revision>].")
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
     patterns = list(only) if only is not None and not isinstance(only, str) else only
-    try:
-        return Path(snapshot_download(match[1], repo_type="dataset", revision=match[2], allow_patterns=patterns))
-    except (HfHubHTTPError, LocalEntryNotFoundError) as error:
-        raise UserError(
-            f"the Hub does not give {folder}: {str(error).splitlines()[0]}",
-            "Check the name, the connection, and that you are logged in (hf auth login) where it is private.",
-        ) from error
+    remedies = dict.fromkeys(
+        (401, 403, 404), "Check the name, and that you are logged in (hf auth login) if the dataset is private."
+    )
+    with one_line_errors(folder, remedies):
+        return Path(
+            waiting(
+                lambda: snapshot_download(match[1], repo_type="dataset", revision=match[2], allow_patterns=patterns)
+            )
+        )

@@ -1,7 +1,8 @@
-"""Licence and task ids that the Hub knows, so that a card can be checked without asking it.
+"""License and task ids that the Hub knows, so that a card can be checked offline.
 
-The Hub refuses or ignores other ids (`license: mitt`), and `huggingface_hub` has no list of them. Languages and size
-categories come with the `datasets` package; see `builders.card_yaml`.
+The Hub refuses or ignores other ids (`license: mitt`). `huggingface_hub` has no list of them: its
+`DatasetCard.validate` sends the card to the Hub. Languages, creators and size categories come with `datasets`; see
+`builders.card_yaml`.
 
 Sources: https://huggingface.co/docs/hub/repositories-licenses and `packages/tasks/src/pipelines.ts` of huggingface.js.
 """

@@ -1,8 +1,7 @@
 """Which samples make up which batch: pure arithmetic on the sizes of the tars, a seed and the number of the epoch.
 
-Because the order of an epoch depends on nothing else, every sample comes exactly once over any number of workers and
-ranks, and a run can stop and go on in the middle of an epoch on another number of them: the position in the order is
-all there is to remember.
+Because the order of an epoch depends on nothing else, each sample occurs exactly once over any number of workers and
+ranks, and a run can be resumed within an epoch with another number of them: its state is a position in the order.
 
     order     7 2 5 0 6 1 3 4        one epoch, 8 samples
     batches   [7 2] [5 0] [6 1] [3 4]
@@ -24,11 +23,11 @@ def epoch_order(
 
     Args:
         sizes: Samples per tar.
-        shuffle: Whether to mix them; else they come as they lie.
-        seed: With the epoch, decides the order.
+        shuffle: Shuffle them; else they keep the order of the tars.
+        seed: Determines the order, together with the epoch.
         epoch: Number of the pass, from 0.
-        mix_shards: How many tars are open at a time: their samples are mixed with one another. The tars come in
-            random order, and packing has mixed the samples over the tars already.
+        mix_shards: Number of tars that are open at a time: their samples are shuffled together. The tars come in
+            random order, and packing has already distributed the samples randomly over the tars.
 
     Returns:
         int64 (sum(sizes),), a permutation of 0 … sum(sizes) - 1.
@@ -51,16 +50,16 @@ def epoch_order(
 def batch_starts(
     total: int, batch_size: int, *, position: int = 0, rank: int = 0, world_size: int = 1, drop_last: bool = False
 ) -> range:
-    """Where the batches of one rank begin in the order of an epoch.
+    """First positions of the batches of one rank in the order of an epoch.
 
     Args:
         total: Samples of the epoch.
-        batch_size: Samples of a batch.
-        position: Samples that all ranks together have had.
-        rank: Which rank.
-        world_size: How many.
-        drop_last: Leaves out what would not give every rank a full batch; else ranks may differ by one batch, and the
-            last one may be small.
+        batch_size: Samples per batch.
+        position: Samples consumed by all ranks together.
+        rank: This rank.
+        world_size: Number of ranks.
+        drop_last: Drop the samples that do not give every rank a full batch; else ranks may differ by one batch, and
+            the last one may be small.
     """
     step = batch_size * world_size
     if drop_last:
@@ -69,19 +68,19 @@ def batch_starts(
 
 
 def position_after(start: int, total: int, batch_size: int, world_size: int, position: int = 0) -> int:
-    """Samples that all ranks together have had once the batch at `start`, and those of its peers, are done."""
+    """Samples consumed by all ranks together after the batch at `start` and those of the other ranks."""
     step = batch_size * world_size
     return min(total, position + ((start - position) // step + 1) * step)
 
 
 def rows_wanted(n_rows: int, length: int | None, fit: str) -> NDArray[np.int64] | slice:
-    """Which rows of a video go into a batch of videos of one length.
+    """Rows of a video that go into a batch of fixed length.
 
     Args:
-        n_rows: Rows there are.
+        n_rows: Rows of the video.
         length: Rows of a batch; None for all rows.
-        fit: `cut` takes the first, `resample` takes row floor(i · n_rows / length) for each i: all of the video,
-            evenly, also where it is shorter.
+        fit: `cut` takes the first rows, `resample` takes row floor(i · n_rows / length) for each i, which covers the
+            whole video evenly, also if it is shorter.
     """
     if length is None or fit == "cut" or not n_rows:
         return slice(0, length)

@@ -26,7 +26,7 @@ _NONE = np.empty(0, np.int64)
 def check_preview(
     folder: Path, numbers: Mapping[Split, NDArray[np.int64]]
 ) -> tuple[list[ShardReport] | None, list[Finding]]:
-    """What the tars of the preview hold, None where one cannot be read, and everything that is wrong with them.
+    """What the tars of the preview hold (None if one cannot be read), and every problem found in them.
 
     Args:
         folder: The dataset's.
@@ -35,9 +35,6 @@ def check_preview(
     tars = preview_tars(folder)
     reports: list[ShardReport] = []
     told: list[Finding] = []
-    below = folder / PREVIEW_FOLDER
-    for path in sorted(set(below.iterdir()) - {tar for tar, _ in tars}) if below.is_dir() else ():
-        told.append(Finding(f"{PREVIEW_FOLDER}/{path.name}", "stray_file", "no tar of a preview"))
     for path, split in tars:
         found = Findings(f"{PREVIEW_FOLDER}/{path.name}")
         try:
@@ -59,8 +56,13 @@ def _check_sheets(path: Path, numbers: NDArray[np.int64], found: Findings) -> No
         if extension == "jpg":
             try:
                 Image.open(io.BytesIO(data), formats=["JPEG"]).load()
-            except OSError as error:
-                found.add("preview_sheet", f"is no picture: {error}", name)
+            except (
+                OSError,
+                ValueError,
+                SyntaxError,
+                Image.DecompressionBombError,
+            ) as error:  # as Pillow's readers raise
+                found.add("preview_sheet", f"is not a JPEG image: {error}", name)
         elif extension == "txt":
             try:
                 str(data, "utf-8")
@@ -71,4 +73,4 @@ def _check_sheets(path: Path, numbers: NDArray[np.int64], found: Findings) -> No
             found.add("preview_sheet", f"should be .jpg and .txt, is {', '.join(extensions)}", id_)
         match = _ID.fullmatch(id_)
         if not match or int(match[1]) not in numbers:
-            found.add("preview_sheet", "is no sample of this split", id_)
+            found.add("preview_sheet", "is not a sample of this split", id_)

@@ -1,20 +1,25 @@
-"""The tars of one split, on this machine: of a folder, of the Hub, or of any other address."""
+"""The tars of one split, on this machine: of a folder, of the Hub, or of any other address.
+
+An appended dataset also has rows that later ones replace; which ones is in its manifest.
+"""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-
-import fsspec
 
 from builders.card_yaml import HUB_SPLITS
 from builders.hub import local_folder
+from preprocess.addresses import public_address
 from preprocess.console import progress
 from preprocess.errors import UnknownNameError, UserError
-from preprocess.formats.atomic import atomic_file
+from preprocess.formats.generations import replaced_rows
+from preprocess.formats.manifest import MANIFEST_FILE
+from preprocess.formats.manifest import read as read_manifest
 from preprocess.formats.splits import SPLITS_FILE, read_splits
 from preprocess.samples import SPLITS, Split
+from preprocess.storage import atomic_file, location, reaching
 
 DEFAULT_CACHE = Path("~/.cache/video-embedding-datasets")
 _CHUNK = 8 << 20
@@ -36,11 +41,11 @@ def local_tars(source: str | Path, split: str, cache_dir: str | Path | None = No
         raise UnknownNameError("split", split, ours)
     address = str(source)
     if address.startswith("hf://"):
-        folder = local_folder(address, only=SPLITS_FILE)
+        folder = local_folder(address, only=[SPLITS_FILE, MANIFEST_FILE])
         tars = _of_split(folder, ours[split])
         return [local_folder(address, only=[SPLITS_FILE, *tars]) / tar for tar in tars]
     if "://" in address:
-        cache = Path(cache_dir or DEFAULT_CACHE).expanduser() / hashlib.sha256(address.encode()).hexdigest()[:16]
+        cache = _cache(address, cache_dir)
         _copy(address, [SPLITS_FILE], cache)
         tars = _of_split(cache, ours[split])
         _copy(address, tars, cache)
@@ -52,6 +57,38 @@ def local_tars(source: str | Path, split: str, cache_dir: str | Path | None = No
     if not paths:
         raise UserError(f"{folder} has neither {SPLITS_FILE} nor a tar", "Give the folder of a packed dataset.")
     return paths
+
+
+def replaced_ids(source: str | Path, cache_dir: str | Path | None = None) -> frozenset[str]:
+    """Ids of the rows that later ones replace, for readers that give each sample once; arguments as `local_tars`.
+
+    Raises:
+        UserError: The manifest is damaged, or is not that of the tars.
+    """
+    address = str(source)
+    if address.startswith("hf://"):
+        folder = local_folder(address, only=[SPLITS_FILE, MANIFEST_FILE])
+    elif "://" in address:
+        folder = _cache(address, cache_dir)
+        if not (folder / MANIFEST_FILE).is_file():
+            with reaching(location(address)):
+                there = (location(address) / MANIFEST_FILE).is_file()
+            _copy(address, [MANIFEST_FILE] * there, folder)
+    else:
+        folder = Path(address)
+    if not (folder / MANIFEST_FILE).is_file():  # older datasets
+        return frozenset()
+    manifest = read_manifest(folder / MANIFEST_FILE)
+    replaced = frozenset(replaced_rows(manifest))
+    if replaced and read_splits(folder / SPLITS_FILE).keys() != {shard["file"] for shard in manifest["shards"]}:
+        cause = f"{folder}: {SPLITS_FILE} and {MANIFEST_FILE} do not list the same tars"
+        raise UserError(cause, "Copy or download the dataset again; delete an older copy of it first.")
+    return replaced
+
+
+def _cache(address: str, cache_dir: str | Path | None) -> Path:
+    """Where copies of files below an address are kept."""
+    return Path(cache_dir or DEFAULT_CACHE).expanduser() / hashlib.sha256(address.encode()).hexdigest()[:16]
 
 
 def _of_split(folder: Path, split: Split) -> list[str]:
@@ -68,11 +105,22 @@ def _copy(address: str, files: Iterable[str], folder: Path) -> None:
     missing = [file for file in files if not (folder / file).is_file()]
     with progress(len(missing), "file", "copy") as bar:
         for file in missing:
-            url = f"{address.rstrip('/')}/{file}"
-            try:
-                with fsspec.open(url, "rb") as there, atomic_file(folder / file) as here:
-                    while chunk := there.read(_CHUNK):
-                        here.write(chunk)
-            except FileNotFoundError:
-                raise UserError(f"{url} is not there", "Give the address of a packed dataset's folder.") from None
+            with atomic_file(folder / file) as here:
+                here.writelines(_chunks(location(address) / file))
             bar.update()
+
+
+def _chunks(file: Path) -> Iterator[bytes]:
+    """The content of a remote file.
+
+    Raises:
+        UserError: It does not exist, or the store cannot be reached.
+    """
+    with reaching(file):
+        try:
+            with file.open("rb") as there:
+                while chunk := there.read(_CHUNK):
+                    yield chunk
+        except FileNotFoundError:
+            cause = f"{public_address(str(file))} does not exist"
+            raise UserError(cause, "Give the address of a packed dataset's folder.") from None

@@ -1,4 +1,4 @@
-"""Checks one sample of a shard: the three members, and what is in them.
+"""Checks one sample of a shard: its three members and their content.
 
 A sample that passes:
 
@@ -10,31 +10,33 @@ A sample that passes:
 
 from __future__ import annotations
 
-import json
-import math
 import operator
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Annotated
 
 import numpy as np
+from typing_extensions import TypedDict  # pydantic needs this one before Python 3.12
 
 from builders.findings import Findings
+from builders.json_types import MetaTypes, add_meta
 from preprocess.errors import DamagedFileError
+from preprocess.formats.members import extensions
 from preprocess.formats.tar import iter_triples
-from preprocess.formats.triples import CAPTION_INDEX, caption_text, npy_array
+from preprocess.formats.triples import CAPTION_INDEX, caption_text, npy_array, npy_vectors, parse_json
 from preprocess.samples import JSON, KEY_PATTERN, CaptionMode
+from preprocess.validation import Must, Seconds, Text, problems, shown
 
-_PARTS = ["npy", "txt", "json"]
+_PARTS = list(extensions())
 _DTYPES = {np.dtype("<f2"): (np.uint16, 0x7FFF, 0x7C00), np.dtype("<f4"): (np.uint32, 0x7FFF_FFFF, 0x7F80_0000)}
 """Stored dtype → its bits as integers, the mask that drops the sign, and the smallest value that is not finite."""
 
 
 @dataclass(frozen=True, slots=True)
-class Expected:
-    """What all samples of a dataset have in common.
+class SampleSchema:
+    """The properties common to all samples of a dataset.
 
     Attributes:
         dim: Length of one vector.
@@ -49,30 +51,54 @@ class Expected:
     caption_mode: CaptionMode | None = None
 
 
-def peek(path: Path) -> Expected:
-    """What the first whole triple of a tar says of the dataset, for folders without a manifest.
+class SampleMeta(TypedDict, total=False):
+    """Values of the keys that every `.json` has; whether the keys are present is checked against the manifest."""
+
+    key: Annotated[str, Must(KEY_PATTERN.fullmatch, f"text that matches {KEY_PATTERN.pattern}")]
+    videoID: Text
+    start_time: Seconds | None
+    end_time: Seconds | None
+    duration: Seconds
+    captions: Annotated[list[Text], Must(len, "a list of at least one text")]
+    label: Text | None
+    n_frames: int
+    timestamps: Annotated[list[float], Must(lambda t: not t or 0 <= t[0] <= t[-1] < float("inf"), "increasing seconds")]
+    source: Annotated[Text, Must(lambda s: not Path(s).is_absolute(), "a path below the raw folder or a URL")]
+    truncated: bool
+    spans: list[Annotated[list[Seconds], Must(lambda span: len(span) == 2, "a start and an end in seconds")]]
+    padded_frames: Annotated[int, Must(lambda n: n >= 0, "a count")]
+
+
+def peek(path: Path) -> SampleSchema:
+    """The schema of a dataset without a manifest, from the first triple of a tar.
 
     Raises:
-        DamagedFileError: There is no triple to read.
+        DamagedFileError: The tar has no readable triple.
     """
-    for _, npy, _, text in iter_triples(path):
-        vectors = npy_array(npy)
-        meta = json.loads(bytes(text))
-        return Expected(vectors.shape[-1], vectors.dtype.name, tuple(meta))
+    for triple in iter_triples(path):
+        vectors = npy_vectors(triple.npy, f"{path}: {triple.id}.npy")
+        meta = parse_json(triple.json, f"{path}: {triple.id}.json")
+        return SampleSchema(vectors.shape[1], vectors.dtype.name, tuple(meta))
     raise DamagedFileError(path, "", "holds no sample", "Pack the dataset again.")
 
 
 def check_sample(
-    id_: str, group: list[tuple[str, memoryview]], expected: Expected, keys: list[str], found: Findings
+    id_: str,
+    group: list[tuple[str, memoryview]],
+    expected: SampleSchema,
+    keys: list[str | None],
+    types: MetaTypes,
+    found: Findings,
 ) -> int:
     """Checks the members of one sample.
 
     Args:
-        id_: What stands before the extension.
+        id_: The name of its members without the extension.
         group: Extension and data of its members, in the order of the tar.
-        expected: What the dataset's samples have in common.
-        keys: Gets the sample's key.
-        found: Gets what is wrong.
+        expected: The properties common to the dataset's samples.
+        keys: Collects the sample's key; None if it has none.
+        types: Collects the types of the values of its `.json`.
+        found: Collects the findings.
 
     Returns:
         Rows of its `.npy`.
@@ -86,22 +112,30 @@ def check_sample(
             if extension not in parts:
                 found.add("triple_part", f"has no .{extension}", id_)
             if extensions.count(extension) > 1:
-                found.add("member_twice", f".{extension} is there {extensions.count(extension)} times", id_)
+                found.add("member_twice", f".{extension} occurs {extensions.count(extension)} times", id_)
         if sorted(extensions) == sorted(_PARTS):
             found.add("member_order", f"the members are in the order {', '.join(extensions)}", id_)
     rows = _check_vectors(f"{id_}.npy", parts["npy"], expected, found) if "npy" in parts else None
     text = _check_text(f"{id_}.txt", parts["txt"], found) if "txt" in parts else None
     meta = _check_json(f"{id_}.json", parts["json"], expected, found) if "json" in parts else None
     if meta is not None:
+        add_meta(types, meta)
+    if meta is not None:
         _check_meta(f"{id_}.json", meta, rows, found)
         if text is not None:
             _check_caption(f"{id_}.txt", text, meta, expected.caption_mode, found)
-        if isinstance(meta.get("key"), str):
-            keys.append(f"{meta['key']} {meta[CAPTION_INDEX]}" if CAPTION_INDEX in meta else meta["key"])
+    keys.append(_key(meta or {}))
     return rows or 0
 
 
-def _check_vectors(name: str, data: memoryview, expected: Expected, found: Findings) -> int | None:
+def _key(meta: JSON) -> str | None:
+    key = meta.get("key")
+    if not isinstance(key, str):
+        return None
+    return f"{key} {shown(meta[CAPTION_INDEX])}" if CAPTION_INDEX in meta else key
+
+
+def _check_vectors(name: str, data: memoryview, expected: SampleSchema, found: Findings) -> int | None:
     """Rows of a `.npy`; None where it cannot be read."""
     if bytes(data[6:8]) == b"\x02\x00":
         found.add("npy_layout", "is .npy version 2.0", name)
@@ -146,76 +180,57 @@ def _check_text(name: str, data: memoryview, found: Findings) -> str | None:
     return text
 
 
-def _no_constant(constant: str) -> NoReturn:
-    raise ValueError(f"{constant} is not JSON")
-
-
-def _check_json(name: str, data: memoryview, expected: Expected, found: Findings) -> JSON | None:
+def _check_json(name: str, data: memoryview, expected: SampleSchema, found: Findings) -> JSON | None:
     try:
-        meta = json.loads(bytes(data).decode(), parse_constant=_no_constant)
-    except ValueError as error:
-        found.add("json_unreadable", f"not JSON in UTF-8 ({error})", name)
-        return None
-    if not isinstance(meta, dict):
-        found.add("json_unreadable", f"should be an object, is {type(meta).__name__}", name)
+        meta = parse_json(data, name)
+    except DamagedFileError as error:
+        found.add("json_unreadable", error.cause.removeprefix(f"{name}: "), name)
         return None
     if tuple(meta) != expected.meta_keys:
         missing = [key for key in expected.meta_keys if key not in meta]
         surplus = [key for key in meta if key not in expected.meta_keys]
-        order = "" if missing or surplus else f"order {list(meta)}, should be {list(expected.meta_keys)}"
-        told = [f"lacks {missing}"] * bool(missing) + [f"has {surplus} besides"] * bool(surplus) + [order] * bool(order)
-        found.add("json_keys", ", ".join(told), name)
+        order = f"order {list(meta)}, should be {list(expected.meta_keys)}"
+        differences = [f"lacks {shown(missing)}"] * bool(missing) + [f"also has {shown(surplus)}"] * bool(surplus)
+        found.add("json_keys", ", ".join(differences) or order, name)
     return meta
 
 
+_CODES = {"timestamps": "json_timestamps", "spans": "json_spans"}
+
+
 def _check_meta(name: str, meta: JSON, rows: int | None, found: Findings) -> None:
-    """Checks the values of `META_KEYS`; what is missing has been told already."""
-    for key, problem in _value_problems(meta):
-        found.add("json_value", f"{key} {problem}, is {meta[key]!r:.100}", name)
-    n_frames, times = meta.get("n_frames"), meta.get("timestamps")
-    if rows is not None and n_frames is not None and n_frames != rows:
-        found.add("json_frames", f"n_frames is {n_frames!r}, the .npy has {rows} rows", name)
-    if not isinstance(times, list) or not all(map(_is_seconds, times)):
-        if times is not None:
-            found.add("json_timestamps", f"should be seconds, one per row, is {times!r:.100}", name)
-    elif rows is not None and len(times) != rows:
+    """Checks the values of `META_KEYS`; missing keys have been reported already."""
+    wrong = set()
+    for problem in problems(meta, SampleMeta):
+        wrong.add(problem.path[0])
+        found.add(_CODES.get(str(problem.path[0]), "json_value"), f"{problem.place()} {problem}", name)
+    if wrong.isdisjoint(("start_time", "end_time")):
+        start, end = meta.get("start_time"), meta.get("end_time")
+        if start is not None and end is not None and not start < end:
+            found.add("json_value", f"end_time should be after start_time {start!r}, is {end!r}", name)
+    if rows is None:
+        return
+    if meta.get("n_frames", rows) != rows:
+        found.add("json_frames", f"n_frames is {meta['n_frames']!r:.100}, the .npy has {rows} rows", name)
+    times = meta.get("timestamps")
+    if times is None or "timestamps" in wrong:
+        return
+    if len(times) != rows:
         found.add("json_timestamps", f"{len(times)} of them, the .npy has {rows} rows", name)
     elif not all(map(operator.lt, times, times[1:])):
         i = next(i for i, (a, b) in enumerate(pairwise(times)) if not a < b)
         found.add("json_timestamps", f"do not increase: {times[i]!r}, then {times[i + 1]!r}", name)
+    if "spans" in meta and "spans" not in wrong:
+        _check_spans(name, meta, found)
 
 
-def _value_problems(meta: JSON) -> Iterator[tuple[str, str]]:
-    """Key and what its value should be, where it is not."""
-    for key, (is_good, expected) in _VALUES.items():
-        if key in meta and not is_good(meta[key]):
-            yield key, expected
-    start: Any = meta.get("start_time")
-    end: Any = meta.get("end_time")
-    if _is_seconds(start) and _is_seconds(end) and not start < end:
-        yield "end_time", f"should be after start_time {start!r}"
-
-
-def _is_seconds(value: Any) -> bool:
-    return type(value) in (int, float) and 0 <= value < math.inf
-
-
-def _is_text(value: Any) -> bool:
-    return isinstance(value, str) and bool(value.strip())
-
-
-_VALUES: dict[str, tuple[Callable[[Any], bool], str]] = {
-    "key": (lambda v: isinstance(v, str) and bool(KEY_PATTERN.fullmatch(v)), f"should match {KEY_PATTERN.pattern}"),
-    "videoID": (_is_text, "should be a string"),
-    "start_time": (lambda v: v is None or _is_seconds(v), "should be seconds or null"),
-    "end_time": (lambda v: v is None or _is_seconds(v), "should be seconds or null"),
-    "duration": (_is_seconds, "should be seconds"),
-    "captions": (lambda v: isinstance(v, list) and bool(v) and all(map(_is_text, v)), "should be a list of texts"),
-    "label": (lambda v: v is None or _is_text(v), "should be a string or null"),
-    "n_frames": (lambda v: type(v) is int, "should be a whole number"),
-    "source": (lambda v: _is_text(v) and not Path(v).is_absolute(), "should be a path below the raw folder or a URL"),
-    "truncated": (lambda v: isinstance(v, bool), "should be true or false"),
-}
+def _check_spans(name: str, meta: JSON, found: Findings) -> None:
+    """Checks what encoders of clips add: one `[start_s, end_s]` per row, which starts at the row's timestamp."""
+    spans, times = meta["spans"], meta["timestamps"]
+    if [start for start, _ in spans] != times:
+        found.add("json_spans", f"should start at the timestamps {shown(times)}, are {shown(spans)}", name)
+    elif empty := [span for span in spans if span[0] >= span[1] and meta.get("duration")]:  # an image lasts no time
+        found.add("json_spans", f"should end after its start, is {empty[0]!r}", name)
 
 
 def _check_caption(name: str, text: str, meta: JSON, mode: CaptionMode | None, found: Findings) -> None:

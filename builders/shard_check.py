@@ -1,6 +1,6 @@
-"""Reads one tar once and says everything that is wrong inside it.
+"""Reads one tar once and finds every problem inside it.
 
-What a scan of `ds_00000.tar` gives back to `builders.verify`, beside the findings:
+The result of scanning `ds_00000.tar`, besides the findings:
 
     ShardScan(file="ds_00000.tar", bytes=120842240, sha256="5d1c…", samples=10000, frames=99120,
               numbers=array([0, 1, 2, …]), keys=("video7010", …))
@@ -18,14 +18,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from builders.findings import Finding, Findings
-from builders.sample_check import Expected, check_sample
+from builders.json_types import MetaTypes
+from builders.sample_check import SampleSchema, check_sample
 from preprocess.errors import DamagedFileError
+from preprocess.formats.members import extensions, named
 from preprocess.formats.tar import BLOCK, end_of_archive, iter_members, member
 
-MEMBER = re.compile(r"(vid_([0-9]{5,}))\.(npy|txt|json)")
-_HASH_EVERY = 8 << 20  # bytes: each page is hashed while it is still in the processor's cache or near it
+MEMBER = re.compile(rf"(vid_([0-9]{{5,18}}))\.({'|'.join(extensions())})")
+_HASH_EVERY = 8 << 20  # bytes: each page is hashed while it is still cached
 
-# Start, end and name of the fields of a tar header that must be what our writer makes them.
+# Start, end and name of the fields of a tar header that must equal what our writer writes.
 _FIELDS = (
     (0, 100, "name"),
     (100, 108, "mode"),
@@ -47,9 +49,11 @@ class ShardScan:
 
     Attributes:
         numbers: int64 (samples,), the numbers in the ids, in the order of the tar.
-        widths: Numbers of digits that the ids have.
-        keys: `key` of each `.json`, with the caption's number where there is a sample per caption.
-        findings: What is wrong inside.
+        widths: Numbers of digits of the ids.
+        keys: `key` of each `.json`, with the number of the caption if there is a sample per caption; None where it
+            cannot be read.
+        types: Of the keys of the `.json`, over all samples.
+        findings: The problems inside.
     """
 
     file: str
@@ -59,11 +63,12 @@ class ShardScan:
     frames: int
     numbers: NDArray[np.int64]
     widths: frozenset[int]
-    keys: tuple[str, ...]
+    keys: tuple[str | None, ...]
+    types: MetaTypes
     findings: tuple[Finding, ...]
 
 
-def scan_shard(path: Path, expected: Expected) -> ShardScan:
+def scan_shard(path: Path, expected: SampleSchema) -> ShardScan:
     """Reads a tar once: headers, names, order, vectors, texts, metadata, SHA-256."""
     found = Findings(path.name)
     digest = hashlib.sha256()
@@ -72,26 +77,27 @@ def scan_shard(path: Path, expected: Expected) -> ShardScan:
     hashed = end = frames = 0
     numbers: list[int] = []
     widths: set[int] = set()
-    keys: list[str] = []
+    keys: list[str | None] = []
+    types: MetaTypes = {}
     group: list[tuple[str, memoryview]] = []
     current = ""
     try:
         for name, data, offset in iter_members(view, name=path.name):
             if offset - BLOCK != end:
                 _check_gap(view[end : offset - BLOCK], found)
-            header = member(name, data)[:BLOCK]
-            if view[offset - BLOCK : offset] != header:
-                _check_header(bytes(view[offset - BLOCK : offset]), header, name, found)
             end = offset + len(data) + -len(data) % BLOCK
             if end - hashed > _HASH_EVERY:
                 digest.update(view[hashed:end])
                 hashed = end
             match = MEMBER.fullmatch(name)
             if not match:
-                found.add("member_name", f"{name!r} is not vid_<number>.npy, .txt or .json")
+                found.add("member_name", f"{name!r} is not vid_<number>{named()}")
                 continue
+            header = member(name, data)[:BLOCK]
+            if view[offset - BLOCK : offset] != header:
+                _check_header(bytes(view[offset - BLOCK : offset]), header, name, found)
             if match[1] != current:
-                frames += check_sample(current, group, expected, keys, found)
+                frames += check_sample(current, group, expected, keys, types, found)
                 current, group = match[1], []
                 numbers.append(int(match[2]))
                 widths.add(len(match[2]))
@@ -100,11 +106,11 @@ def scan_shard(path: Path, expected: Expected) -> ShardScan:
             _check_gap(view[end:], found)
         elif view[end:] != end_of_archive(end):
             found.add(
-                "tar_end", f"{len(view) - end:,} bytes behind the last member, {len(end_of_archive(end)):,} expected"
+                "tar_end", f"{len(view) - end:,} bytes after the last member, {len(end_of_archive(end)):,} expected"
             )
     except DamagedFileError as error:
         found.add("tar_damaged", error.cause.removeprefix(f"{path.name}: "))
-    frames += check_sample(current, group, expected, keys, found)
+    frames += check_sample(current, group, expected, keys, types, found)
     digest.update(view[hashed:])
     return ShardScan(
         file=path.name,
@@ -115,12 +121,13 @@ def scan_shard(path: Path, expected: Expected) -> ShardScan:
         numbers=np.array(numbers, np.int64),
         widths=frozenset(widths),
         keys=tuple(keys),
+        types=types,
         findings=tuple(found),
     )
 
 
 def _check_gap(between: memoryview, found: Findings) -> None:
-    """Says what lies where the next regular file should begin."""
+    """Reports what is in the place where the next regular file should begin."""
     kind = chr(between[156]) if len(between) >= BLOCK else "?"
     name = bytes(between[:100]).partition(b"\0")[0].decode("utf-8", "replace")
     if kind in "xgLK":
@@ -128,7 +135,7 @@ def _check_gap(between: memoryview, found: Findings) -> None:
     elif kind in "0\0" and "/" in name:
         found.add("member_name", f"{name!r} is in a folder")
     else:
-        found.add("tar_kind", f"{name!r} is no regular file (type {kind!r})")
+        found.add("tar_kind", f"{name!r} is not a regular file (type {kind!r})")
 
 
 def _check_header(header: bytes, expected: bytes, name: str, found: Findings) -> None:

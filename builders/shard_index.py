@@ -1,4 +1,4 @@
-"""Where each sample lies in a tar, so that any of them can be read without reading the others.
+"""The position of each sample in a tar, so that any of them can be read without reading the others.
 
 index.ids[3]       "vid_00003"
 index.places[3]    [[31232, 10368], [42112, 25], [43008, 402]]    npy, txt, json: first byte, number of bytes
@@ -7,6 +7,7 @@ index.places[3]    [[31232, 10368], [42112, 25], [43008, 402]]    npy, txt, json
 from __future__ import annotations
 
 import mmap
+import re
 from pathlib import Path
 from typing import Any
 
@@ -14,23 +15,32 @@ import numpy as np
 from numpy.typing import NDArray
 
 from preprocess.errors import DamagedFileError
-from preprocess.formats.tar import BLOCK, iter_members
+from preprocess.formats import members
+from preprocess.formats.tar import BLOCK, TarTriple, iter_members
 
-_PARTS = ("npy", "txt", "json")
+_SIZE = re.compile(rb"[0-7]{11}")
 _PLAIN = b"0" + bytes(6)  # a regular file with no link name: what follows byte 156 in every header that we write
 
 
 class ShardIndex:
     """One tar and the places of its samples; mapped into memory where it is read, in whatever process that is.
 
+    Args:
+        path: Of the tar.
+        without: Ids of samples to leave out.
+
     Attributes:
         ids: Name of each sample, in the order of the tar.
-        places: int64 (samples, 3, 2), first byte and number of bytes of `.npy`, `.txt` and `.json`.
+        places: int64 (samples, members, 2), first byte and number of bytes of each member, in the order of
+            `preprocess.formats.members.MEMBERS`: `.npy`, `.txt`, `.json`.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, without: frozenset[str] = frozenset()) -> None:
         self.path = path
         self.ids, self.places = _fast_index(path) or _index(path)
+        if not without.isdisjoint(self.ids):
+            kept = [i for i, id_ in enumerate(self.ids) if id_ not in without]
+            self.ids, self.places = [self.ids[i] for i in kept], self.places[kept]
         self._view: memoryview | None = None
 
     def __len__(self) -> int:
@@ -39,13 +49,13 @@ class ShardIndex:
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_view": None}
 
-    def parts(self, i: int) -> list[memoryview]:
-        """The `.npy`, `.txt` and `.json` of sample `i`, as views of the file."""
+    def triple(self, i: int) -> TarTriple:
+        """Sample `i`, its members as views of the file."""
         if self._view is None:
             with self.path.open("rb") as file:
                 self._view = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
         view = self._view
-        return [view[start : start + size] for start, size in self.places[i].tolist()]
+        return TarTriple.of(self.ids[i], [view[start : start + size] for start, size in self.places[i].tolist()])
 
 
 Index = tuple[list[str], NDArray[np.int64]]
@@ -62,25 +72,25 @@ def _fast_index(path: Path) -> Index | None:
         if not file.seek(0, 2):
             return None
         tar = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-    position = 0
+    position, extensions = 0, members.extensions()
+    count = len(extensions)
     while (header := tar[position : position + BLOCK])[156:163] == _PLAIN:
         name, _, extension = header[: header.find(b"\0")].decode("ascii", "replace").partition(".")
-        if len(places) % 3 == 0:
+        if len(places) % count == 0:
             ids.append(name)
-        if extension != _PARTS[len(places) % 3] or name != ids[-1]:
+        if extension != extensions[len(places) % count] or name != ids[-1]:
             return None
-        try:
-            size = int(header[124:135], 8)
-        except ValueError:
+        if not _SIZE.fullmatch(header, 124, 135):
             return None
+        size = int(header[124:135], 8)
         places.append((position + BLOCK, size))
         position += BLOCK + size + -size % BLOCK
-    whole = len(header) == BLOCK and not any(header) and len(places) == 3 * len(ids)
-    return (ids, np.array(places, np.int64).reshape(-1, 3, 2)) if whole else None
+    whole = len(header) == BLOCK and not any(header) and len(places) == count * len(ids)
+    return (ids, np.array(places, np.int64).reshape(-1, count, 2)) if whole else None
 
 
 def _index(path: Path) -> Index:
-    """The index of any tar of triples: USTAR, PAX or GNU, `.cap` for `.txt`, parts in any order.
+    """The index of any tar of triples: USTAR, PAX or GNU, aliases such as `.cap`, members in any order.
 
     Raises:
         DamagedFileError: The tar is damaged, or a sample lacks a part.
@@ -88,11 +98,11 @@ def _index(path: Path) -> Index:
     samples: dict[str, dict[str, tuple[int, int]]] = {}
     for name, data, offset in iter_members(path):
         id_, _, extension = name.partition(".")
-        samples.setdefault(id_, {})["txt" if extension == "cap" else extension] = (offset, len(data))
-    places = []
+        samples.setdefault(id_, {})[members.canonical(extension) or extension] = (offset, len(data))
+    places, extensions = [], members.extensions()
     for id_, parts in samples.items():
-        for part in _PARTS:
+        for part in extensions:
             if part not in parts:
                 raise DamagedFileError(path, id_, f"has no .{part}", "Run `python -m builders verify`.")
-        places.append([parts[part] for part in _PARTS])
-    return list(samples), np.array(places, np.int64).reshape(-1, 3, 2)
+        places.append([parts[part] for part in extensions])
+    return list(samples), np.array(places, np.int64).reshape(-1, len(extensions), 2)

@@ -9,15 +9,14 @@
         batch["meta"]         # 256 dicts
     torch.save({"loader": loader.state_dict(), …})
 
-An epoch is one order of all samples (`builders.order`), cut into batches that ranks and workers take in turn. So every
-sample comes exactly once, the batches are the same whatever the number of workers, and `load_state_dict` goes on in the
-middle of an epoch on another number of workers or ranks. Samples are read at their places in tars that lie in memory
-maps (`builders.shard_index`); tars at an address are copied first: `hf://` to the Hub's cache, others to `cache_dir`.
+An epoch is one order of all samples (`builders.order`), divided into batches that ranks and workers take in turn. So
+each sample occurs exactly once, the batches do not depend on the number of workers, and `load_state_dict` resumes
+within an epoch with any number of workers or ranks. Samples are read from memory-mapped tars (`builders.shard_index`);
+remote tars are copied first: those of `hf://` to the Hub's cache, others to `cache_dir`.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -27,38 +26,38 @@ import torch
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from builders.order import batch_starts, epoch_order, position_after, rows_wanted
-from builders.remote import local_tars
+from builders.remote import local_tars, replaced_ids
 from builders.shard_index import ShardIndex
 from preprocess.errors import DamagedFileError, SettingsError, UnknownNameError, UserError
-from preprocess.formats.triples import Vectors, npy_array
+from preprocess.formats.triples import Vectors, npy_vectors, parse_json
 
 Fit = Literal["cut", "resample"]
 Batch = dict[str, Any]
 
 
 class EmbeddingReader(IterableDataset[Batch]):
-    """Batches of one split; see the module.
+    """Batches of one split; see the module. Rows that later ones replace, in an appended dataset, are left out.
 
     Args:
         source: Folder, `hf://datasets/<org>/<name>[@<revision>]`, or another address that fsspec opens.
         split: `train`, `val` (or `validation`) or `test`.
-        batch_size: Samples of a batch.
-        length: Frames of every batch; None pads to the longest video of each batch.
-        fit: What becomes of a video that is not `length` long. `cut` keeps the first frames and pads with zeros;
-            `resample` takes frames evenly over the whole video, repeating some where it is shorter.
-        shuffle: Whether to mix the samples, differently in each epoch.
-        seed: Of the shuffle.
-        mix_shards: How many tars are mixed at a time.
-        tokenize: Called with the texts of a batch; what it gives is `batch["tokens"]`.
-        meta: Whether batches have `meta`.
-        dtype: Of `embeddings`; as stored where None.
-        rank: Of this process; asked of `torch.distributed` where None, if that is initialised.
+        batch_size: Samples per batch.
+        length: Rows per sample; None pads to the longest sample of each batch.
+        fit: How a video of another length is fitted to `length`. `cut` keeps the first frames and pads with zeros;
+            `resample` takes evenly spaced frames of the whole video, repeating some if it is shorter.
+        shuffle: Shuffle the samples, differently in each epoch.
+        seed: Seed of the shuffle.
+        mix_shards: Number of tars whose samples are shuffled together.
+        tokenize: Called with the texts of a batch; returns `batch["tokens"]`.
+        meta: Include `meta` in the batches.
+        dtype: Dtype of `embeddings`; as stored if None.
+        rank: Rank of this process; if None, that of `torch.distributed` if it is initialized, else 0.
         world_size: Likewise.
-        drop_last: Leaves out what would not give every rank a full batch.
-        cache_dir: Where tars from addresses other than `hf://` are kept.
+        drop_last: Drop the samples that do not give every rank a full batch.
+        cache_dir: Folder for copies of tars from addresses other than `hf://`.
 
     Raises:
-        UserError: There are no such tars, or an option is none.
+        UserError: There are no such tars, or an option is invalid.
     """
 
     def __init__(
@@ -88,7 +87,8 @@ class EmbeddingReader(IterableDataset[Batch]):
         self.shuffle, self.seed, self.mix_shards = shuffle, seed, mix_shards
         self.tokenize, self.meta, self.dtype, self.drop_last = tokenize, meta, dtype, drop_last
         self.rank, self.world_size = _place_in_the_world(rank, world_size)
-        self.shards = [ShardIndex(path) for path in local_tars(source, split, cache_dir)]
+        tars, replaced = local_tars(source, split, cache_dir), replaced_ids(source, cache_dir)
+        self.shards = [ShardIndex(path, without=replaced) for path in tars]
         self.starts = np.concatenate(([0], np.cumsum([len(shard) for shard in self.shards], dtype=np.int64)))
         self.total = int(self.starts[-1])
         self.epoch = 0
@@ -100,37 +100,37 @@ class EmbeddingReader(IterableDataset[Batch]):
         return len(self._batch_starts(0))
 
     def set_epoch(self, epoch: int) -> None:
-        """Chooses the order of the next pass and begins at its beginning."""
+        """Sets the epoch of the next pass, which starts from its first batch."""
         self.epoch, self.position, self._begin = epoch, 0, 0
 
     def state_dict(self) -> dict[str, int]:
-        """Where the next batch begins. With workers, ask the loader: its batches are counted where they arrive."""
+        """Position of the next batch. With workers, use that of the loader, which counts the batches that arrive."""
         return {"epoch": self.epoch, "position": self.position, "seed": self.seed, "samples": self.total}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        """The next pass goes on where `state_dict` was asked, on any number of workers and ranks, at any batch size.
+        """The next pass continues from a `state_dict`, with any number of workers and ranks and any batch size.
 
         Raises:
-            SettingsError: It is of another dataset or seed.
+            SettingsError: The state is from another dataset or seed.
         """
         for name, mine in (("samples", self.total), ("seed", self.seed)):
             if state[name] != mine:
                 raise SettingsError(
-                    f"the state is of a run with {name} {state[name]}, this one has {mine}",
-                    "Give the reader the dataset, split and seed that it had then.",
+                    f"the state is from a run with {name} {state[name]}, this one has {mine}",
+                    "Use the same dataset, split and seed.",
                 )
         self.epoch, self.position, self._begin = state["epoch"], state["position"], state["position"]
 
     def loader(self, num_workers: int = 0, **options: Any) -> EmbeddingLoader:
-        """Batches made by `num_workers` processes, in the same order as by none; options are those of DataLoader."""
+        """Batches made by `num_workers` processes, in the same order as without; options are those of DataLoader."""
         return EmbeddingLoader(self, num_workers, **options)
 
     def __iter__(self) -> Iterator[Batch]:
-        """One pass: the batches of this rank, and in a DataLoader of this worker. The next pass is the next epoch."""
+        """One pass over the batches of this rank, or of this DataLoader worker; the next pass is the next epoch."""
         return self._pass(self.take_begin())
 
     def take_begin(self) -> int:
-        """Where the pass that starts now begins; later ones begin at the beginning again."""
+        """Position of the first batch of the pass that starts now; later passes start at 0."""
         begin, self._begin = self._begin, 0
         return begin
 
@@ -163,13 +163,13 @@ class EmbeddingReader(IterableDataset[Batch]):
         for number, shard_number in zip(numbers.tolist(), shards.tolist(), strict=True):
             shard = self.shards[shard_number]
             i = number - int(self.starts[shard_number])
-            npy, txt, json_ = shard.parts(i)
-            keys.append(shard.ids[i])
-            arrays.append(npy_array(npy, f"{shard.path}: {keys[-1]}.npy"))
+            triple = shard.triple(i)
+            keys.append(triple.id)
+            arrays.append(npy_vectors(triple.npy, f"{shard.path}: {keys[-1]}.npy"))
+            metas.append(parse_json(triple.json, f"{shard.path}: {keys[-1]}.json") if self.meta else None)
             try:
-                texts.append(str(txt, "utf-8"))
-                metas.append(json.loads(bytes(json_)) if self.meta else None)
-            except ValueError as error:
+                texts.append(str(triple.txt, "utf-8"))
+            except UnicodeDecodeError as error:
                 raise DamagedFileError(shard.path, keys[-1], str(error), "Run `python -m builders verify`.") from None
         embeddings, mask = collate(arrays, self.length, self.fit)
         embeddings = embeddings if self.dtype is None else embeddings.to(self.dtype)
@@ -182,14 +182,14 @@ class EmbeddingReader(IterableDataset[Batch]):
 
 
 class EmbeddingLoader:
-    """A DataLoader over a reader that knows how far it has come, whatever its workers are ahead.
+    """A DataLoader over a reader whose state counts consumed batches, however far ahead its workers are.
 
-    One iteration is an epoch, or what a loaded state has left of it; when it is done the next one is the next epoch.
+    One iteration is an epoch, or the rest of it after loading a state; the next iteration is the next epoch.
     """
 
     def __init__(self, reader: EmbeddingReader, num_workers: int = 0, **options: Any) -> None:
         if options.get("persistent_workers"):
-            raise UserError("persistent_workers", "Leave it out: each epoch sends the reader to new workers.")
+            raise UserError("persistent_workers", "Omit it: each epoch sends the reader to new workers.")
         self.reader = reader
         self._loader: DataLoader[Batch] = DataLoader(reader, batch_size=None, num_workers=num_workers, **options)
 
@@ -207,30 +207,30 @@ class EmbeddingLoader:
         reader.set_epoch(epoch + 1)
 
     def set_epoch(self, epoch: int) -> None:
-        """Chooses the order of the next pass and begins at its beginning."""
+        """Sets the epoch of the next pass, which starts from its first batch."""
         self.reader.set_epoch(epoch)
 
     def state_dict(self) -> dict[str, int]:
-        """Where the batch behind the last one that was taken begins."""
+        """Position after the last batch that was consumed."""
         return self.reader.state_dict()
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        """As `EmbeddingReader.load_state_dict`; counts for the next iteration."""
+        """As `EmbeddingReader.load_state_dict`, for the next iteration."""
         self.reader.load_state_dict(state)
 
 
 def collate(
     arrays: Sequence[Vectors], length: int | None = None, fit: Fit = "cut"
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Videos of different lengths as one tensor.
+    """Pads or cuts videos of different lengths to one tensor.
 
     Args:
         arrays: Per video `(n_frames, D)`.
-        length: Frames of the result; the longest video's where None.
+        length: Rows of the result; those of the longest video if None.
         fit: As in `EmbeddingReader`.
 
     Returns:
-        `(B, T, D)` of the arrays' dtype, zeros where there is no frame; `(B, T)` bool, True where there is one.
+        `(B, T, D)` of the arrays' dtype, zeros where padded; `(B, T)` bool, False where padded.
     """
     widths = {array.shape[1:] for array in arrays}
     if len(widths) != 1 or len(next(iter(widths))) != 1:

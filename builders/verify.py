@@ -1,16 +1,15 @@
-"""Proves that a folder of shards is what it says it is, or says what is wrong, where, and how to mend it.
+"""Checks that a folder of shards is complete and consistent; reports each problem with its place and remedy.
 
     python -m builders verify data/CLIP-Shapes
-    96 samples, 1,152 frames in 3 tars: all is well.
+    96 samples, 387 frames in 3 tars: OK
 
 Each tar is read once, in a process of its own; then the tables and the card are compared with what was found.
 """
 
 from __future__ import annotations
 
-import multiprocessing
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
@@ -19,25 +18,29 @@ import numpy as np
 from numpy.typing import NDArray
 
 from builders.card_check import check_card
+from builders.features import embedding_features
 from builders.findings import Finding, Findings
 from builders.folder_check import (
-    REJECTS_FILE,
-    check_ids,
     check_manifest,
     check_names,
     check_rejects,
     check_sizes,
     check_splits,
 )
+from builders.generation_check import by_generation, check_generations, check_ids
+from builders.json_types import MetaTypes, merge_meta
 from builders.preview_check import check_preview
-from builders.sample_check import Expected, peek
+from builders.sample_check import SampleSchema, peek
 from builders.shard_check import ShardScan, scan_shard
 from preprocess.console import progress
 from preprocess.errors import DamagedFileError, UserError
 from preprocess.formats import manifest as manifests
+from preprocess.formats.layout import REJECTS_FILE
 from preprocess.formats.manifest import MANIFEST_FILE, Manifest
 from preprocess.formats.shards import PER_SHARD, SHARD_NAME
 from preprocess.formats.splits import SIZES_FILE, SPLITS_FILE, read_sizes, read_splits
+from preprocess.runtime.local import LocalExecutor
+from preprocess.runtime.protocol import Watch, WorkerFailure
 from preprocess.samples import ShardReport, Split
 
 T = TypeVar("T")
@@ -45,10 +48,10 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """What was read, and what is wrong with it.
+    """What was read, and the problems found.
 
     Attributes:
-        findings: In the order of files; empty when all is well.
+        findings: In the order of files; empty if there is no problem.
         tars, samples, frames, bytes: What the tars hold.
     """
 
@@ -59,19 +62,20 @@ class Verification:
     bytes: int
 
 
-def verify(folder: Path, *, workers: int = 1) -> Verification:
-    """Checks everything about a dataset's folder.
+def verify(folder: Path, *, workers: int = 1, cached: bool = False) -> Verification:
+    """Checks everything in a dataset's folder.
 
     Args:
         folder: What would be pushed.
         workers: Processes that read tars.
+        cached: The folder is a snapshot in the Hub's cache, whose entries are links.
 
     Raises:
         UserError: There is no such folder.
     """
     if not folder.is_dir():
-        raise UserError(f"{folder} is no folder", "Give the folder of a packed dataset, e.g. data/CLIP-Shapes.")
-    found = list(check_names(folder))
+        raise UserError(f"{folder} is not a folder", "Give the folder of a packed dataset, e.g. data/CLIP-Shapes.")
+    found = list(check_names(folder, cached=cached))
     paths = sorted(path for path in folder.iterdir() if SHARD_NAME.fullmatch(path.name) and path.is_file())
     splits = _read(read_splits, folder / SPLITS_FILE, "splits_csv", found)
     sizes = _read(read_sizes, folder / SIZES_FILE, "sizes_json", found)
@@ -82,19 +86,25 @@ def verify(folder: Path, *, workers: int = 1) -> Verification:
     scans = scan_shards(paths, expected, workers)
     for scan in scans:
         found += scan.findings
-    found += check_ids(scans)
+    found += check_ids(scans, manifest)
     if splits is not None:
         per_shard = PER_SHARD if manifest is None else manifest["order"]["per_shard"]
-        found += check_splits(scans, splits, per_shard)
+        found += check_splits(by_generation(scans, manifest), splits, per_shard)
     if sizes is not None:
         found += check_sizes(scans, sizes)
     if manifest is not None:
         found += check_manifest(scans, splits, manifest)
-        found += check_rejects(folder / REJECTS_FILE, manifest, frozenset(key for scan in scans for key in scan.keys))
+        found += check_generations(scans, splits, manifest)
+        keys = frozenset(key for scan in scans for key in scan.keys if key is not None)
+        found += check_rejects(folder / REJECTS_FILE, manifest, keys)
     if splits is not None:
         preview, wrong = check_preview(folder, _numbers(scans, splits))
         found += wrong
-        found += check_card(folder, list(_reports(scans, splits)), expected.dim, expected.dtype, preview)
+        types: MetaTypes = {}
+        for scan in scans:
+            merge_meta(types, scan.types)
+        features = embedding_features(expected.dim, expected.dtype, types)
+        found += check_card(folder, list(_reports(scans, splits)), features, preview)
     return Verification(
         findings=tuple(sorted(set(found))),
         tars=len(scans),
@@ -104,8 +114,8 @@ def verify(folder: Path, *, workers: int = 1) -> Verification:
     )
 
 
-def scan_shards(paths: Sequence[Path], expected: Expected, workers: int) -> list[ShardScan]:
-    """Reads all tars, several at once; in the order of the paths."""
+def scan_shards(paths: Sequence[Path], expected: SampleSchema, workers: int) -> list[ShardScan]:
+    """Reads all tars, several at a time; returns them in the order of the paths."""
     with progress(sum(path.stat().st_size for path in paths), "B", "verify") as bar:
         bar.unit_scale = True
         if workers <= 1 or len(paths) <= 1:
@@ -114,21 +124,48 @@ def scan_shards(paths: Sequence[Path], expected: Expected, workers: int) -> list
                 scans.append(scan_shard(path, expected))
                 bar.update(scans[-1].bytes)
             return scans
-        # Spawned, not forked: pyarrow and tqdm have threads.
-        context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(min(workers, len(paths)), mp_context=context) as pool:
-            jobs = [pool.submit(scan_shard, path, expected) for path in paths]
-            for job in as_completed(jobs):
-                bar.update(job.result().bytes)
-            return [job.result() for job in jobs]
+        found: dict[Path, ShardScan] = {}
+        executor = LocalExecutor(min(workers, len(paths)), preload=("builders.shard_check",))
+        with closing(executor.run(paths, _ScanShard(expected), _once_more())) as scanned:
+            for path, scan in scanned:
+                found[path] = scan
+                bar.update(scan.bytes)
+        return [found[path] for path in paths]
+
+
+@dataclass(frozen=True, slots=True)
+class _ScanShard:
+    """What a worker process runs."""
+
+    expected: SampleSchema
+
+    def __call__(self, path: Path, watch: Watch) -> Iterator[tuple[Path, ShardScan]]:
+        yield path, scan_shard(path, self.expected)
+
+
+def _once_more() -> Callable[[Path, WorkerFailure], list[Path]]:
+    """Has a tar read again whose process was killed, which may have come from outside; but not twice."""
+    lost: set[Path] = set()
+
+    def on_loss(path: Path, failure: WorkerFailure) -> list[Path]:
+        if path in lost:
+            raise UserError(
+                f"a process that read {path.name} died twice: {failure.message}", "Use fewer --workers, such as 1."
+            )
+        lost.add(path)
+        return [path]
+
+    return on_loss
 
 
 def _read(read: Callable[[Path], T], path: Path, code: str, found: list[Finding]) -> T | None:
-    """A table, or None and a finding where it cannot be read."""
+    """A table; None and a finding if it cannot be read."""
     try:
+        if path.exists() and not path.is_file():  # reading a FIFO would wait for ever
+            raise ValueError("not a regular file")
         return read(path)
     except FileNotFoundError:
-        problem = "is not there"
+        problem = "is missing"
     except UserError as error:
         problem = error.cause.removeprefix(f"{path}: ").removeprefix(f"{path} ")
     except ValueError as error:
@@ -137,8 +174,8 @@ def _read(read: Callable[[Path], T], path: Path, code: str, found: list[Finding]
     return None
 
 
-def _expected(paths: Sequence[Path], manifest: Manifest | None, found: list[Finding]) -> Expected | None:
-    """What all samples should have in common: what the manifest says, else what the first sample has."""
+def _expected(paths: Sequence[Path], manifest: Manifest | None, found: list[Finding]) -> SampleSchema | None:
+    """What all samples must have in common: as in the manifest, else as in the first sample."""
     seen = None
     for path in paths:
         try:
@@ -149,7 +186,7 @@ def _expected(paths: Sequence[Path], manifest: Manifest | None, found: list[Find
     if manifest is None:
         return seen
     encoder = manifest["encoder"]
-    expected = Expected(
+    expected = SampleSchema(
         int(encoder["dim"]), str(encoder.get("dtype")), tuple(manifest["meta_keys"]), manifest["caption_mode"]
     )
     if seen is None:
@@ -161,7 +198,7 @@ def _expected(paths: Sequence[Path], manifest: Manifest | None, found: list[Find
     if encoder.get("normalized") is not False:
         told.add("manifest_encoder", f"encoder.normalized is {encoder.get('normalized')!r}, should be false")
     found += told
-    # Where the two differ, one finding tells it; the tars are then compared among themselves.
+    # One finding reports the difference; the tars are then compared with each other.
     return replace(expected, dim=seen.dim, dtype=seen.dtype)
 
 

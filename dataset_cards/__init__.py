@@ -1,1 +1,1 @@
-"""What a Hub page says of a dataset: statistics, evaluation, figures, and the card that is made of them."""
+"""The Hub page of a dataset: statistics, evaluation, figures, and the card that reports them."""

@@ -1,16 +1,16 @@
-"""The card: README.md of a dataset, rendered from what its files say. The same files give the same bytes.
+"""The card: README.md of a dataset, rendered from its files. The same files give the same bytes.
 
     ---
     license: other
     configs: …
     ---
     # Dataset Card for CLIP-MSRVTT
-    ## Table of Contents
+    ![Map of the Embeddings](assets/map.png)
     - [Dataset Description](#dataset-description)
     …
 
-Values are escaped for Markdown where the template puts them in, unless they are `Markdown` already; a name that the
-template does not find is an error, never an empty place.
+The template escapes values for Markdown, unless they are `Markdown` already. An undefined name in the template is an
+error, not an empty string.
 """
 
 from __future__ import annotations
@@ -22,80 +22,106 @@ from pathlib import Path
 import jinja2
 import numpy as np
 
-from builders.card_yaml import HUB_SPLITS, card_data, check_front_matter, front_matter
-from dataset_cards import markup, parts, results, words
+from builders.card_yaml import card_data, check_front_matter, front_matter
+from builders.contents import ASSETS_FOLDER, FIGURES
+from builders.features import min_datasets
+from builders.loading import LOCAL, snippets
+from dataset_cards import markup, results, tables, words
+from dataset_cards.card_inputs import REJECTS, CardInputs, spread_rows
+from dataset_cards.encoding import encoding_sentence
 from dataset_cards.evaluation.features import unit
-from dataset_cards.facts import REJECTS, Facts, spread_rows
 from dataset_cards.figures import (
-    MAP_SAMPLES,
-    NAMES,
     Figure,
     captions_figure,
     classes_figure,
     frames_figure,
     map_figure,
+    shorten,
     strip_figure,
 )
-from dataset_cards.loading import snippets
 from dataset_cards.markup import Markdown
+from dataset_cards.thumbnails import strip_thumbnails
+from dataset_cards.tooltips import write_tooltips
+from preprocess.console import human_bytes
 from preprocess.errors import UserError
-from preprocess.formats.atomic import write_if_changed
-from preprocess.samples import JSON, SPLITS
+from preprocess.formats.generations import replaced_rows
+from preprocess.samples import JSON
+from preprocess.storage import write_if_changed
 
 TEMPLATE = "template.md.jinja"
 TOC = "<!-- table of contents -->"
+MAP_SAMPLES = 3000
+"""Number of samples on the map, at most."""
 
 
-def write_card(facts: Facts) -> Path:
+def write_card(inputs: CardInputs) -> Path:
     """Writes README.md and its figures.
 
-    Nothing that is unchanged is touched, and files of an earlier card that it no longer shows are removed.
+    Unchanged files are not written again; figures of an earlier card that this one does not show are removed.
 
     Raises:
-        UserError: The front matter is not what the Hub takes (an unknown licence or task id, for instance).
+        UserError: The Hub would not accept the front matter (an unknown license or task id, for instance).
     """
-    readme = facts.layout.dataset / "README.md"
-    assets = facts.layout.dataset / parts.ASSETS
-    figures = draw(facts)
+    readme = inputs.layout.dataset / "README.md"
+    assets = inputs.layout.dataset / ASSETS_FOLDER
+    figures = draw(inputs)
     assets.mkdir(exist_ok=True)
     for figure in figures:
         write_if_changed(assets / figure.name, figure.png)
-    for name in set(NAMES) - {figure.name for figure in figures}:
+    for name in set(FIGURES) - {figure.name for figure in figures}:
         assets.joinpath(name).unlink(missing_ok=True)
-    write_if_changed(readme, render(facts, figures).encode())
+    write_tooltips(inputs.layout, figures)
+    write_if_changed(readme, render(inputs, figures).encode())
     return readme
 
 
-def draw(facts: Facts) -> list[Figure]:
-    """The figures that the data are enough for."""
-    total = facts.statistics.total
-    figures = [frames_figure(total), classes_figure(total) if total.labels else captions_figure(total)]
-    spread = list(spread_rows(facts.layout.dataset, facts.shards, MAP_SAMPLES))
-    spread = [(split, row) for split, row in spread if len(row[1])]
-    if len(spread) >= 3:
-        directions = np.stack([unit(unit(row[1].astype(np.float32)).mean(axis=0)) for _, row in spread])
-        labels = [row[3].get("label") for _, row in spread]
-        figures.append(map_figure(directions, [split for split, _ in spread], labels))
-    if strip := (facts.evaluation or {}).get("zero_shot", {}).get("strip"):
-        figures.append(strip_figure(strip))
-    return figures
+def draw(inputs: CardInputs) -> list[Figure]:
+    """The figures for which there is enough data, the map first."""
+    total, unit = inputs.statistics.total, inputs.manifest["encoder"].get("unit", "frame")
+    found: list[Figure | None] = [_map(inputs), None if total.is_images else frames_figure(total, unit)]
+    found.append(classes_figure(total) if total.labels else captions_figure(total))
+    found.append(None if total.is_images else _strip(inputs))
+    return [figure for figure in found if figure is not None]
 
 
-def render(facts: Facts, figures: Sequence[Figure] = ()) -> str:
+def _map(inputs: CardInputs) -> Figure | None:
+    """The map of the samples; None for fewer than three."""
+    replaced = replaced_rows(inputs.manifest)
+    rows = spread_rows(inputs.layout.dataset, inputs.shards, MAP_SAMPLES, replaced)
+    spread = [one for one in rows if len(one[1][1])]
+    if len(spread) < 3:
+        return None
+    directions = np.stack([unit(unit(row[1].astype(np.float32)).mean(axis=0)) for _, row in spread])
+    labels = [None if (label := row[3].get("label")) is None else str(label) for _, row in spread]
+    titles = [f"{row[0]} ({split}): {shorten(row[2], 120)}" for split, row in spread]
+    return map_figure(directions, labels, [row[2] for _, row in spread], titles, inputs.statistics.total.thing)
+
+
+def _strip(inputs: CardInputs) -> Figure | None:
+    """One video over time, by timed captions or else by labels; None without either, or if it is a single row."""
+    evaluation = inputs.evaluation or {}
+    for task in ("moments", "zero_shot"):
+        strip = evaluation.get(task, {}).get("strip")
+        if strip and "bounds" in strip and len(strip["timestamps"]) > 1:
+            return strip_figure(strip, strip_thumbnails(inputs, strip))
+    return None
+
+
+def render(inputs: CardInputs, figures: Sequence[Figure] = ()) -> str:
     """The whole README.md.
 
     Raises:
         UserError: As `write_card`.
     """
-    body = environment().get_template(TEMPLATE).render(context(facts, figures))
+    body = environment().get_template(TEMPLATE).render(context(inputs, figures))
     body = re.sub(r"\n{3,}", "\n\n", body).strip() + "\n"
-    return _front_matter(facts) + "\n" + body.replace(TOC, markup.table_of_contents(body), 1)
+    return _front_matter(inputs) + "\n" + body.replace(TOC, markup.table_of_contents(body), 1)
 
 
 def environment() -> jinja2.Environment:
-    """Jinja with this project's rules: nothing undefined, everything escaped that is not `Markdown`."""
+    """Jinja with strict names; everything is escaped that is not `Markdown`."""
     loader = jinja2.FileSystemLoader(Path(__file__).parent)
-    env = jinja2.Environment(  # noqa: S701 - what is escaped here is Markdown, by `finalize`
+    env = jinja2.Environment(  # noqa: S701 - `finalize` escapes for Markdown
         loader=loader,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
@@ -106,67 +132,93 @@ def environment() -> jinja2.Environment:
         "code": markup.code,
         "web_link": markup.web_link,
         "block": lambda text, language="": markup.fence(text, language),
-        "bytes": words.size,
+        "bytes": human_bytes,
         "table": markup.table,
     }
     return env
 
 
-def context(facts: Facts, figures: Sequence[Figure] = ()) -> JSON:
-    """All names that the template knows."""
-    manifest, statistics, spec = facts.manifest, facts.statistics, facts.spec
+def context(inputs: CardInputs, figures: Sequence[Figure] = ()) -> JSON:
+    """All names that the template uses."""
+    manifest, statistics, spec = inputs.manifest, inputs.statistics, inputs.spec
     encoder = manifest["encoder"]
-    total = statistics.total
-    hub_splits = [HUB_SPLITS[split] for split in SPLITS if split in statistics.splits]
-    first = facts.shards[0]
+    total, unit = statistics.total, encoder.get("unit", "frame")
+    first = inputs.shards[0]
     return {
         "spec": spec,
-        "hub_name": facts.layout.hub_name,
+        "hub_name": inputs.layout.hub_name,
         "toc_mark": Markdown(TOC),
         "encoder": encoder,
         "dim": encoder["dim"],
-        "preprocessing": manifest["preprocessing"],
-        "prose": facts.prose,
+        "encoding_sentence": encoding_sentence(
+            encoder, manifest["preprocessing"], "image" if total.is_images else "frame"
+        ),
+        "prose": inputs.prose,
         "total": total,
-        "shards": facts.shards,
-        "size": sum(shard.bytes for shard in facts.shards),
-        "raw_bytes": facts.raw_bytes,
-        "statistics_table": parts.statistics_table(total),
-        "sampling_sentence": Markdown(words.sampling_rule(manifest["sampling"])),
-        "provenance": parts.provenance(facts),
-        "tree": parts.dataset_tree(facts),
-        "instance": {"file": first.file, "split": first.split, "text": words.instance(facts.instance)},
-        "fields": parts.fields(facts),
-        "split_table": parts.split_table(facts),
-        "label_sentence": parts.label_sentence(total),
-        "gaps_sentence": parts.gaps_sentence(facts),
-        "reject_table": parts.reject_table(facts),
-        "rejects_file": Markdown(f"[`{REJECTS}`]({REJECTS})") if facts.rejects else None,
-        "load": snippets(facts.layout.hub_name, facts.repository, facts.shards, hub_splits),
-        "sheets": sum(shard.samples for shard in facts.preview),
-        "remotes": parts.remotes(facts),
-        "licence_sentence": parts.licence_sentence(facts),
-        "figures": figures,
-        "leakage": results.audit(facts.evaluation or {}),
-        "evaluation": results.sections(facts.evaluation or {}),
+        "shards": inputs.shards,
+        "size": sum(shard.bytes for shard in inputs.shards),
+        "raw_bytes": inputs.raw_bytes,
+        "size_sentence": tables.size_sentence(inputs),
+        "statistics_table": tables.statistics_table(total, unit),
+        "thing": total.thing,
+        "images": total.is_images,
+        "unit": unit,
+        "sampling_sentence": Markdown("" if total.is_images else words.sampling_rule(manifest["sampling"], unit)),
+        "provenance": tables.provenance(inputs),
+        "tree": tables.dataset_tree(inputs),
+        "instance": {"file": first.file, "split": first.split, "text": words.instance(inputs.instance)},
+        "fields": tables.fields(inputs),
+        "split_table": tables.split_table(inputs),
+        "label_sentence": tables.label_sentence(total),
+        "replaced_sentence": tables.replaced_sentence(inputs),
+        "gaps_sentence": tables.gaps_sentence(inputs),
+        "reject_table": tables.reject_table(inputs),
+        "rejects_file": Markdown(f"[`{REJECTS}`]({REJECTS})") if inputs.rejects else None,
+        "load": snippets(inputs.repository or f"{LOCAL}{inputs.layout.hub_name}", inputs.shards),
+        "min_datasets": min_datasets(statistics.types),
+        "sheets": sum(shard.samples for shard in inputs.preview),
+        "remotes": tables.remotes(inputs),
+        "license_sentence": tables.license_sentence(inputs, any(figure.shows_frames for figure in figures)),
+        "first_figure": figures[0] if figures else None,
+        "figures": figures[1:],
+        "leakage": results.audit(inputs.evaluation or {}),
+        "evaluation": results.sections(inputs.evaluation or {}),
         "model": encoder["model"],
+        "text_tower": bool({"zero_shot", "retrieval", "moments"} & (inputs.evaluation or {}).keys()),
     }
 
 
-def _front_matter(facts: Facts) -> str:
-    encoder = facts.manifest["encoder"]
+def tags(encoder: JSON, *, images: bool) -> list[str]:
+    """The free tags of the page: format, kind of media, family of the model.
+
+    Args:
+        encoder: `encoder` of the manifest; older manifests have no field `family`.
+        images: Whether every sample is an image.
+
+    Examples:
+        >>> tags({"family": "siglip2"}, images=False)
+        ['webdataset', 'video', 'siglip2', 'embeddings', 'video-embeddings']
+    """
+    media = "image" if images else "video"
+    return ["webdataset", media, encoder.get("family", "clip"), "embeddings", f"{media}-embeddings"]
+
+
+def _front_matter(inputs: CardInputs) -> str:
+    encoder = inputs.manifest["encoder"]
     data = card_data(
-        facts.spec,
-        facts.shards,
+        inputs.spec,
+        inputs.shards,
         dim=encoder["dim"],
         dtype=encoder["dtype"],
-        preview=facts.preview,
-        pretty_name=facts.layout.hub_name,
+        types=inputs.statistics.types,
+        preview=inputs.preview,
+        pretty_name=inputs.layout.hub_name,
+        tags=tags(encoder, images=inputs.statistics.total.is_images),
     )
     problems: Sequence[str] = check_front_matter(data)
     if problems:
         raise UserError(
-            f"the card's front matter would be refused: {'; '.join(problems)}",
-            f"Mend SPEC in preprocess/recipes/{facts.spec.name}.py.",
+            f"the Hub would not accept the card's front matter: {'; '.join(problems)}",
+            f"Fix SPEC in preprocess/recipes/{inputs.spec.name}.py.",
         )
     return front_matter(data)

@@ -1,10 +1,10 @@
-r"""Text of unknown origin, made safe for the page it stands on: Markdown, code, links; and the anchors of headings.
+r"""Escaping of untrusted text for a Markdown page: text, code, links, tables; and the anchors of headings.
 
-A caption as it may come, and as it goes into a table cell:
+An untrusted caption, and its escaped form in a table cell:
 
     a *red* | circle <b>moving</b>   →   a \*red\* \| circle &lt;b&gt;moving&lt;/b&gt;
 
-YAML is never put together from strings here: `builders.card_yaml` writes it with the YAML library.
+YAML is written by `builders.card_yaml` with the YAML library, never from strings.
 """
 
 from __future__ import annotations
@@ -14,33 +14,34 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 from urllib.parse import quote, urlsplit
 
-# What has a meaning inside a line, in Markdown and as the Hub extends it: tables, ~~strike~~, $math$, :emoji:, @name.
+# Characters with a meaning inside a line, in Markdown and the Hub's extensions of it: tables,
+# ~~strike~~, $math$, :emoji:, @name.
 _INLINE = re.compile(r"[\\`*_\[\]|~$#:@]")
 _ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 _LINE_START = re.compile(r"^(?:([-+=])|(\d{1,9})([.)])(?=\s|$))")
 _WWW = re.compile(r"\b(www)\.", re.IGNORECASE)
-# Control characters, and the marks that turn the direction of the text around them.
+# Control characters, and marks that change the direction of the text around them.
 _INVISIBLE = re.compile(r"[\x00-\x08\x0e-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]")
 _BACKTICKS = re.compile(r"`+")
 _HEADING = re.compile(r"^(#{1,6})\s+(.+?)\s*#*\s*$")
 _FENCE = re.compile(r"^ {0,3}(`{3,}|~{3,})(.*)$")
 _SLUG_DROPPED = re.compile(r"[^\w\- ]")
-_NUMBER = re.compile(r"-?[\d,.]+( %)?|")
+_NUMBER = re.compile(r"-?[\d,.]+%?|")
 _SCHEMES = frozenset({"http", "https"})
 
 
 class Markdown(str):
-    """Text that is Markdown already: the template puts it in as it is, and escapes every other value."""
+    """Text that is already Markdown: the template inserts it as it is, and escapes every other value."""
 
     __slots__ = ()
 
 
 Table = list[tuple[object, ...]]
-"""Rows of cells, the head first."""
+"""Rows of cells; the first is the header."""
 
 
 class Heading(NamedTuple):
-    """One heading of a page: its level (1 to 6), its text as Markdown, and the anchor that the Hub gives it."""
+    """One heading of a page: its level (1 to 6), its text as Markdown, and its anchor on the Hub."""
 
     level: int
     text: str
@@ -48,13 +49,13 @@ class Heading(NamedTuple):
 
 
 def one_line(text: str) -> str:
-    """The text on one line: white space collapsed, invisible characters and lone surrogates taken out."""
+    """The text on one line: whitespace collapsed, invisible characters and lone surrogates removed."""
     printable = text.encode("utf-8", "replace").decode("utf-8")
     return " ".join(_INVISIBLE.sub("", " ".join(printable.split())).split())
 
 
 def md(text: object) -> Markdown:
-    r"""A plain text as inline Markdown that shows exactly that text: no markup, no HTML, no link, no cell border.
+    r"""Plain text as inline Markdown that renders as exactly that text: no markup, HTML, link or cell border.
 
     Examples:
         >>> md("1. <script> & [x](http://y)")
@@ -67,9 +68,9 @@ def md(text: object) -> Markdown:
 
 
 def code(text: object) -> Markdown:
-    r"""A code span, also inside a table cell.
+    r"""A code span.
 
-    The fence is longer than any run of backticks inside (CommonMark 0.31, 6.1); a cell border is escaped as GFM asks.
+    Its delimiter is longer than any run of backticks inside (CommonMark 0.31, 6.1).
 
     Examples:
         >>> code("a`b")
@@ -82,24 +83,24 @@ def code(text: object) -> Markdown:
 
 
 def cell(text: object) -> Markdown:
-    """A code span for a table cell: a cell border inside it is escaped, as GFM asks (there alone)."""
+    """A code span for a table cell: cell borders inside it are escaped, as GFM requires only there."""
     return Markdown(code(text).replace("|", r"\|"))
 
 
 def fence(text: str, language: str = "") -> Markdown:
-    """A fenced block of code; its fence is longer than any run of backticks in the text."""
+    """A fenced code block; its fence is longer than any run of backticks in the text."""
     ticks = "`" * max(3, _longest_run(text) + 1)
     body = _INVISIBLE.sub("", text.encode("utf-8", "replace").decode("utf-8")).rstrip("\n")
     return Markdown(f"{ticks}{language}\n{body}\n{ticks}")
 
 
 def link(text: object, url: str) -> Markdown:
-    """A link, or the text alone when the address is not http(s): no `javascript:` gets onto the page."""
+    """A link; only the text if the address is not http(s), so that `javascript:` never gets onto the page."""
     return Markdown(f"[{md(text)}]({_href(url)})") if _is_web(url) else md(text)
 
 
 def shown(value: object) -> Markdown:
-    """Any value as Markdown: Markdown as it is, whole numbers with thousands, the rest escaped."""
+    """Any value as Markdown: Markdown as it is, integers with thousands separators, the rest escaped."""
     if isinstance(value, Markdown):
         return value
     if isinstance(value, int) and not isinstance(value, bool):
@@ -108,7 +109,7 @@ def shown(value: object) -> Markdown:
 
 
 def table(rows: Table) -> Markdown:
-    """A table whose first row is its head; columns of numbers are set flush right.
+    """A table whose first row is its header; columns of numbers are right-aligned.
 
     Examples:
         >>> print(table([("split", "samples"), ("train", 1200)]))
@@ -117,14 +118,25 @@ def table(rows: Table) -> Markdown:
         | train | 1,200 |
     """
     cells = [[shown(value) for value in row] for row in rows]
-    columns = list(zip(*cells[1:], strict=True)) or [()] * len(cells[0])
-    rule = ["---:" if column and all(map(_NUMBER.fullmatch, column)) else "---" for column in columns]
+    numeric = numeric_columns(cells)
+    rule = ["---:" if i in numeric else "---" for i in range(len(cells[0]))]
     lines = ["| " + " | ".join(row) + " |" for row in cells]
     return Markdown("\n".join([lines[0], "|" + "|".join(rule) + "|", *lines[1:]]))
 
 
+def numeric_columns(cells: Sequence[Sequence[str]]) -> frozenset[int]:
+    """The columns of a table whose cells below the header are numbers, percentages or empty.
+
+    Examples:
+        >>> numeric_columns([["split", "top-1"], ["val", "93.8%"], ["test", ""]])
+        frozenset({1})
+    """
+    columns = enumerate(zip(*cells[1:], strict=True))
+    return frozenset(i for i, column in columns if all(map(_NUMBER.fullmatch, column)))
+
+
 def web_link(url: str) -> Markdown:
-    """A link that shows its address without the scheme."""
+    """A link whose text is its address without the scheme."""
     return link(url.strip().partition("://")[2].rstrip("/") or url, url)
 
 
@@ -134,7 +146,7 @@ def _is_web(url: str) -> bool:
 
 
 def _href(url: str) -> str:
-    # Everything that could end the address, or the cell it stands in, is percent-encoded.
+    # Everything that could end the address, or its table cell, is percent-encoded.
     return quote(url.strip(), safe="/:?#@!&=+,;%~-._")
 
 
@@ -143,7 +155,7 @@ def _longest_run(text: str) -> int:
 
 
 def slug(text: str) -> str:
-    """The anchor of a heading before duplicates are numbered, as GitHub and the Hub make it (`github-slugger`).
+    """The anchor of a heading before duplicates are numbered, as on GitHub and the Hub (`github-slugger`).
 
     Examples:
         >>> slug("Zero-shot: top-1 & top-5")
@@ -153,7 +165,7 @@ def slug(text: str) -> str:
 
 
 def headings(markdown: str) -> list[Heading]:
-    """All `#` headings of a page outside of code blocks, with their anchors; a repeated one gets `-1`, `-2`, …"""
+    """All `#` headings of a page outside code blocks, with their anchors; repeated anchors get `-1`, `-2`, …"""
     found: list[Heading] = []
     seen: dict[str, int] = {}
     for _, level, text in _heading_lines(markdown.splitlines()):
@@ -168,7 +180,7 @@ def headings(markdown: str) -> list[Heading]:
 
 
 def sections(markdown: str, level: int) -> list[tuple[str, str]]:
-    """Title and text of each section that begins with a heading of this level; what stands before has no title."""
+    """Title and text of each section with a heading of this level; text before the first one has an empty title."""
     lines = markdown.splitlines()
     starts = [(-1, ""), *((number, text) for number, depth, text in _heading_lines(lines) if depth == level)]
     ends = [number for number, _ in starts[1:]] + [len(lines)]
@@ -191,7 +203,7 @@ def _heading_lines(lines: Sequence[str]) -> Iterator[tuple[int, int, str]]:
 
 
 def _plain(text: str) -> str:
-    """The text of a heading without its markup: code fences, emphasis, links, escapes."""
+    """The text of a heading without markup: code spans, emphasis, links, escapes."""
     text = re.sub(r"(?<!\\)\[([^\]]*)\]\([^)]*\)", r"\1", text)
     text = re.sub(r"(?<!\\)[`*]", "", text)
     text = re.sub(r"\\([!-/:-@\[-`{-~])", r"\1", text)

@@ -1,13 +1,13 @@
-"""The hand-written part of a card: `dataset_cards/<name>.md`, plain Markdown whose `##` headings say where text goes.
+"""The hand-written part of a card: `dataset_cards/<name>.md`, Markdown whose `##` headings say where text goes.
 
     A thousand clips of cooking, each with twenty sentences.
 
-    ## Licence
+    ## License
 
-    The clips remain their uploaders'.
+    The rights in the clips remain with their uploaders.
 
-What stands before the first `##` is the summary. `Source Data`, `Known Gaps`, `Evaluation` (shown where there is one)
-and `Licence` have their place in the card; a section under any other heading becomes a section of its own.
+Text before the first `##` is the summary. The headings of `_PLACES` have a fixed place in the card (that of the
+evaluation is shown only if there is one); a section with any other heading becomes a separate section.
 """
 
 from __future__ import annotations
@@ -24,30 +24,46 @@ NOTHING = Markdown()
 _PLACES = {
     "summary": "summary",
     "dataset summary": "summary",
+    "uses": "uses",
+    "direct use": "uses",
+    "out-of-scope use": "out_of_scope",
     "source data": "source_data",
     "source": "source_data",
     "known gaps": "known_gaps",
+    "missing and rejected samples": "known_gaps",
+    "privacy": "privacy",
+    "personal information": "privacy",
+    "personal and sensitive information": "privacy",
+    "limitations": "limitations",
+    "bias, risks, and limitations": "limitations",
     "evaluation": "evaluation",
-    "licence": "licence",
-    "license": "licence",
-    "licensing information": "licence",
+    "embedding quality": "evaluation",
+    "license": "license",
+    "licence": "license",
+    "licensing information": "license",
+    "contact": "contact",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Prose:
-    """Sections of Markdown, taken as they are; empty where the file has none."""
+    """Sections of Markdown, inserted as they are; empty if the file has none."""
 
     summary: Markdown = NOTHING
+    uses: Markdown = NOTHING
+    out_of_scope: Markdown = NOTHING
     source_data: Markdown = NOTHING
     known_gaps: Markdown = NOTHING
+    privacy: Markdown = NOTHING
+    limitations: Markdown = NOTHING
     evaluation: Markdown = NOTHING
-    licence: Markdown = NOTHING
+    license: Markdown = NOTHING
+    contact: Markdown = NOTHING
     more: tuple[tuple[Markdown, Markdown], ...] = ()
 
 
 def parse_prose(markdown: str) -> Prose:
-    """Sorts the sections of a file into their places; comments (`<!-- … -->`) and a `#` title are left out."""
+    """Assigns the sections of a file to their places; comments (`<!-- … -->`) and a `#` title are dropped."""
     text = re.sub(r"<!--.*?-->", "", markdown, flags=re.DOTALL).strip()
     text = re.sub(r"\A# .*\n?", "", text)
     placed: dict[str, Markdown] = {}
@@ -62,6 +78,6 @@ def parse_prose(markdown: str) -> Prose:
 
 
 def read_prose(name: str, folder: Path = FOLDER) -> Prose:
-    """The prose of a dataset, or none: a card can do without."""
+    """The prose of a dataset; empty if there is no such file."""
     path = folder / f"{name}.md"
     return parse_prose(path.read_text(encoding="utf-8")) if path.is_file() else Prose()

@@ -1,6 +1,6 @@
-"""What is in the shards, counted from the shards: samples, frames, durations, captions, labels, fields.
+"""Counts of what the shards hold: samples, frames, durations, captions, labels, fields.
 
-One pass over rows as the reader yields them; nothing is taken from the manifest. A row:
+Counted in one pass over the rows, independently of the manifest. A row:
 
     ("vid_00000", float16 (4, 512), "a red circle moving left", {"label": "red circle", "duration": 4.0, …})
 """
@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from builders.json_types import JsonType, MetaTypes, add_meta, merge_meta
 from preprocess.samples import JSON
 
 Row = tuple[str, NDArray[np.floating[Any]], str, JSON]
@@ -33,7 +34,7 @@ class Summary:
 
 
 def summary(values: NDArray[Any]) -> Summary | None:
-    """The five numbers, or None of nothing."""
+    """The five numbers; None if there are no values."""
     if not values.size:
         return None
     low, middle, p95, high = np.quantile(values, [0, 0.5, 0.95, 1]).tolist()
@@ -45,14 +46,14 @@ class SplitStatistics:
     """One split, or all of them together.
 
     Attributes:
-        samples: How many triples.
-        frames: Rows of all `.npy` together.
+        samples: Number of triples.
+        frames: Rows of all `.npy` files together.
         frames_per_sample: int64 (samples,).
-        durations_s: float64 (samples,), seconds of the source that was sampled; NaN where it is not known.
-        words: int64 (captions,), words per caption (split at white space).
+        durations_s: float64 (samples,), seconds of the source that was sampled; NaN if unknown.
+        words: int64 (captions,), words per caption (split at whitespace).
         captions_per_sample: int64 (samples,).
         labels: Samples per label; empty for a dataset without classes.
-        truncated: Samples whose source broke off while it was decoded.
+        truncated: Samples whose source file ended early while it was decoded.
     """
 
     samples: int
@@ -65,14 +66,26 @@ class SplitStatistics:
     truncated: int
 
     @property
+    def is_images(self) -> bool:
+        """Whether every sample is one image: one row, and a duration of zero."""
+        return self.samples > 0 and bool((self.frames_per_sample == 1).all() and (self.durations_s == 0).all())
+
+    @property
+    def thing(self) -> str:
+        """What a sample was made from: an image, a video, or a file if there are both."""
+        if self.is_images:
+            return "image"
+        return "file" if bool((self.durations_s == 0).any()) else "video"
+
+    @property
     def known_durations_s(self) -> NDArray[np.float64]:
-        """The durations that are known, seconds."""
+        """The known durations, seconds."""
         return self.durations_s[np.isfinite(self.durations_s)]
 
 
 @dataclass(slots=True)
 class Tally:
-    """Counts one split while its rows go by; holds 8 bytes per number, so Kinetics takes some 20 MB."""
+    """Counts one split row by row; holds 8 bytes per number, so Kinetics-700 takes about 20 MB."""
 
     frames: array[int] = field(default_factory=lambda: array("q"))
     durations_s: array[float] = field(default_factory=lambda: array("d"))
@@ -80,7 +93,7 @@ class Tally:
     captions: array[int] = field(default_factory=lambda: array("q"))
     labels: Counter[str] = field(default_factory=Counter)
     truncated: int = 0
-    fields: dict[str, set[str]] = field(default_factory=dict)
+    types: MetaTypes = field(default_factory=dict)
 
     def add(self, row: Row) -> None:
         """Counts one row."""
@@ -94,11 +107,10 @@ class Tally:
         if (label := meta.get("label")) is not None:
             self.labels[str(label)] += 1
         self.truncated += bool(meta.get("truncated"))
-        for name, value in meta.items():
-            self.fields.setdefault(name, set()).add(json_type(value))
+        add_meta(self.types, meta)
 
     def done(self) -> SplitStatistics:
-        """What was counted."""
+        """The counts."""
         frames = np.array(self.frames, np.int64)
         return SplitStatistics(
             samples=len(frames),
@@ -114,10 +126,10 @@ class Tally:
 
 @dataclass(frozen=True, slots=True)
 class Statistics:
-    """All splits, in the order of `preprocess.samples.SPLITS`, and the types of every field of the `.json`."""
+    """All splits, in the order of `preprocess.samples.SPLITS`, and the type of every field of the `.json`."""
 
     splits: Mapping[str, SplitStatistics]
-    fields: Mapping[str, str]
+    types: Mapping[str, JsonType]
 
     @property
     def total(self) -> SplitStatistics:
@@ -141,11 +153,10 @@ def collect(shards: Iterable[tuple[str, Iterable[Row]]]) -> Statistics:
         tally = tallies.setdefault(split, Tally())
         for row in rows:
             tally.add(row)
-    types: dict[str, set[str]] = {}
+    types: MetaTypes = {}
     for tally in tallies.values():
-        for name, seen in tally.fields.items():
-            types.setdefault(name, set()).update(seen)
-    return Statistics({split: tally.done() for split, tally in tallies.items()}, _type_names(types))
+        merge_meta(types, tally.types)
+    return Statistics({split: tally.done() for split, tally in tallies.items()}, types)
 
 
 def merge(splits: Sequence[SplitStatistics]) -> SplitStatistics:
@@ -163,41 +174,3 @@ def merge(splits: Sequence[SplitStatistics]) -> SplitStatistics:
         labels=dict(sorted(labels.items())),
         truncated=sum(s.truncated for s in splits),
     )
-
-
-def json_type(value: object) -> str:
-    """The JSON type of a value, in the words of the card.
-
-    Examples:
-        >>> json_type([1.0, 2.5]), json_type([]), json_type(None)
-        ('list of float', 'list', 'null')
-    """
-    match value:
-        case None:
-            return "null"
-        case bool():
-            return "bool"
-        case int():
-            return "int"
-        case float():
-            return "float"
-        case str():
-            return "string"
-        case list():
-            kinds = sorted({json_type(item) for item in value})
-            return f"list of {' or '.join(kinds)}" if kinds else "list"
-        case _:
-            return "object"
-
-
-def _type_names(types: Mapping[str, set[str]]) -> dict[str, str]:
-    """One phrase per field: `float` for numbers of both kinds, no bare `list` beside a `list of …`, null last."""
-    names = {}
-    for name, seen in types.items():
-        kinds = set(seen)
-        if {"int", "float"} <= kinds:
-            kinds.remove("int")
-        if any(kind.startswith("list of") for kind in kinds):
-            kinds.discard("list")
-        names[name] = " or ".join(sorted(kinds, key=lambda kind: (kind == "null", kind)))
-    return names

@@ -1,9 +1,9 @@
-"""Numbers and settings in words: sizes, shares, the sampling rule, the fields of the metadata, one sample.
+"""Numbers and settings in words: counts, the sampling rule, the fields of the metadata, one sample.
 
->>> size(8_123_456_789)
-'8.1 GB'
+>>> number(1234567.0)
+'1,234,567'
 >>> sampling_rule({"kind": "every_nth", "value": 8})
-'One frame of 8 is taken from each video, beginning with the first.'
+'Every 8th frame of each video is taken, starting with the first.'
 """
 
 from __future__ import annotations
@@ -14,45 +14,37 @@ from typing import Any
 import numpy as np
 
 from dataset_cards.statistics import Row
+from preprocess.console import plain_number
 from preprocess.samples import JSON, canonical_json
-
-UNITS = ("kB", "MB", "GB", "TB")
 
 MEANINGS: Mapping[str, str] = {
     "key": "name of the sample in the source, unique in the dataset",
-    "videoID": "the source's own id of the video or image",
-    "start_time": "where the sample begins in the source, seconds, as annotated",
-    "end_time": "where it ends, seconds",
-    "duration": "length of what was sampled, seconds (0 for an image)",
+    "videoID": "id of the video or image in the source",
+    "start_time": "start of the sample in the source, in seconds, as annotated",
+    "end_time": "end of the sample in the source, in seconds",
+    "duration": "duration of the sampled part, in seconds (0 for an image)",
     "captions": "all captions",
-    "label": "class name, null where there is none",
-    "n_frames": "rows of the `.npy`",
-    "timestamps": "time of each row, seconds from the first frame of the file",
+    "label": "class name, or null",
+    "n_frames": "number of rows of the `.npy`",
+    "timestamps": "time of each row, in seconds from the first frame of the file",
     "source": "file or address that was decoded",
-    "truncated": "true where the source broke off before its end",
+    "truncated": "true if the source file ended early",
+    "spans": "start and end of the clip that each row encodes, in seconds from the first frame of the file",
+    "caption_timestamps": "start and end of each caption, in seconds, as annotated",
+    "padded_frames": "number of frames that pad the last clip by repeating the last frame",
 }
-"""What the fields that every dataset has mean; a recipe's own fields are explained by its prose, if at all."""
+"""Meanings of the fields that several datasets have; the other fields of a recipe are explained in its prose."""
 
 _CAPTIONS = {
     "first": "the first caption",
     "concat": "all captions, joined by a space",
     "join": "all captions, joined by `;`",
-    "each": "one caption; the other captions of the video are in samples of their own",
+    "each": "one caption; each of the other captions of the video is a separate sample",
 }
 
 
-def size(n: int) -> str:
-    """Bytes in decimal units, as the Hub counts them."""
-    if n < 1000:
-        return f"{n} bytes"
-    power = 1
-    while n / 1000**power >= 999.95 and power < len(UNITS):
-        power += 1
-    return f"{n / 1000**power:.1f} {UNITS[power - 1]}"
-
-
 def number(value: float) -> str:
-    """A number as a person writes it: whole where it is whole, else four significant digits.
+    """A number for reading: an integer if it is whole, else four significant digits.
 
     Examples:
         >>> number(12.0), number(1234567.0), number(3.14159), number(0.012345)
@@ -68,46 +60,59 @@ def count(n: int, one: str, many: str | None = None) -> str:
     return f"{n:,} {one if n == 1 else many or one + 's'}"
 
 
-def sampling_rule(sampling: JSON) -> str:
-    """The sentence for `preprocess.media.sampling.Sampling.to_json()`."""
-    value = number(float(sampling["value"]))
+def times(factor: float) -> str:
+    """A ratio: `1.27 times`, `38 times`."""
+    return f"{factor:.3g} times" if factor < 10 else f"{factor:,.0f} times"
+
+
+def sampling_rule(sampling: JSON, unit: str = "frame") -> str:
+    """The sentence for `preprocess.media.sampling.Sampling.to_json()`.
+
+    Args:
+        sampling: `sampling` of the manifest.
+        unit: What a row encodes, a frame or a clip.
+    """
+    value = plain_number(sampling["value"]) if sampling["kind"] == "fps" else number(float(sampling["value"]))
     match sampling["kind"]:
         case "fps":
-            times = "k" if value == "1" else f"k/{value}"
+            at = "k" if value == "1" else f"k/{value}"
             frames = "1 frame" if value == "1" else f"{value} frames"
-            return (
-                f"Videos are sampled at {frames} per second: row k holds the frame that is on screen {times} seconds "
-                "after the first one."
-            )
+            what = "row k is the frame" if unit == "frame" else "sampled frame k is the one"
+            return f"Videos are sampled at {frames} per second: {what} on screen {at} seconds after the first frame."
         case "every_nth":
-            return f"One frame of {value} is taken from each video, beginning with the first."
+            return f"Every {ordinal(int(sampling['value']))} frame of each video is taken, starting with the first."
         case "num_frames":
             return (
-                f"{value} frames are taken from each video, evenly spread: those with the indices floor(i·n/{value})."
+                f"{value} evenly spaced frames of each video are taken: those with the indices floor(i·n/{value}) of n."
             )
         case "segment":
-            return f"Each video is cut into {value} parts of equal length, and the middle frame of each is taken."
+            return f"Each video is divided into {value} parts of equal length, and the middle frame of each is taken."
         case other:
             return f"Videos are sampled by the rule {other} with the value {value}."
 
 
+def ordinal(n: int) -> str:
+    """`1st`, `2nd`, `3rd`, `11th`."""
+    return f"{n}{'th' if n // 10 % 10 == 1 else {1: 'st', 2: 'nd', 3: 'rd'}.get(n % 10, 'th')}"
+
+
 def text_meaning(caption_mode: str) -> str:
     """What the `.txt` holds."""
-    return f"the text that goes with the embeddings: {_CAPTIONS.get(caption_mode, 'the caption')}"
+    return f"the text of the sample: {_CAPTIONS.get(caption_mode, 'the caption')}"
 
 
 def field_meaning(name: str) -> str:
-    """What a field of the `.json` means; a recipe's own field says whose it is."""
-    return MEANINGS.get(name, "as the source annotates it")
+    """What a field of the `.json` means; other fields come from the annotations of the source."""
+    return MEANINGS.get(name, "from the annotations of the source")
 
 
 def instance(row: Row, items: int = 6, width: int = 300) -> str:
-    """One sample as a block of text: the corner of its vectors, its text, its metadata; long values are cut.
+    """One sample as a block of text: the first of its numbers, its text, its metadata; long values are truncated.
 
     Args:
         row: The sample.
-        items: Entries shown of a list in the metadata.
-        width: Characters shown of a text.
+        items: Number of entries shown of a list in the metadata.
+        width: Number of characters shown of a text.
     """
     key, vectors, text, meta = row
     lines = [f"{key}.npy   {vectors.dtype} {vectors.shape}", *_corner(vectors)]
@@ -137,12 +142,12 @@ def _cut(text: str, width: int) -> str:
 
 
 def tree(folder: str, shards: Sequence[tuple[str, Sequence[str]]], others: Sequence[str]) -> str:
-    """The files of a dataset, drawn as a tree.
+    """The files of a dataset as a tree.
 
     Args:
         folder: Name of the root.
-        shards: Per tar its name and the ids of its first samples; an id that is "…" stands for those left out.
-        others: Names of the other files, with `/` behind folders.
+        shards: Name of each tar and the ids of its first samples; the name "…" stands for the tars not shown.
+        others: Names of the other files; those of folders end with `/`.
     """
     entries: list[tuple[str, list[str]]] = [(name, []) for name in others]
     for name, ids in shards:

@@ -2,26 +2,38 @@
 
 from __future__ import annotations
 
+if __name__ == "__main__":
+    from preprocess import interrupts
+
+    interrupts.end_at_once()  # until `run` takes over
+
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from preprocess import console, options
+from preprocess.download.commands import app as download
+from preprocess.errors import UserError
 from preprocess.exports.commands import app as exports
-from preprocess.formats.layout import Layout
+from preprocess.formats.layout import Layout, read_json, write_json
 from preprocess.long_video.commands import app as long_video
+from preprocess.samples import CaptionMode
 
 if TYPE_CHECKING:
-    from preprocess.pipeline.encode import RunOptions
-    from preprocess.pipeline.index import Source
-    from preprocess.pipeline.settings import Encoding
+    from preprocess.pipeline.outputs import SourceOptions
+    from preprocess.pipeline.settings import EncodeOptions
     from preprocess.recipes import Recipe
+    from preprocess.runtime.options import RunOptions
+    from preprocess.samples import JSON
+
+ENCODE, PACK = "encode", "shards"
+"""The parts of `options.json`: what the commands of these names were given."""
 
 app = console.new_app(
-    "Raw videos and images to CLIP embeddings in WebDataset shards.\n\n"
+    "Raw videos and images to embeddings in WebDataset shards.\n\n"
     "The usual way is `make build DATASET=…`, which runs samples, encode and shards, writes the card and verifies. "
     "Every command can be run again: what is done is not done twice."
 )
@@ -32,8 +44,10 @@ def list_datasets() -> None:
     """List the datasets that can be built."""
     from preprocess.recipes import load, names
 
-    rows = [(name, load(name).SPEC) for name in names()]
-    print(console.table([(name, spec.hub_name, spec.license, spec.homepage) for name, spec in rows]))
+    specs = [(name, load(name).SPEC) for name in names()]
+    rows = [(name, spec.title, spec.license, spec.homepage) for name, spec in specs]
+    rows.append(("long-demo", "long-demo", load("demo").SPEC.license, "(a training set for long-video models)"))
+    print(console.table([("dataset", "title", "license", "homepage"), *sorted(rows)]))
 
 
 @app.command()
@@ -42,20 +56,35 @@ def samples(
     raw: options.Raw = None,
     out: options.Out = Path("data"),
     name: options.Name = None,
+    model: options.Model = None,
     split: options.Split = None,
     seed: options.Seed = None,
     split_protocol: options.Protocol = None,
+    url_col: options.UrlColumn = None,
+    id_col: options.IdColumn = None,
+    caption_col: options.CaptionColumn = None,
+    label_col: options.LabelColumn = None,
+    split_col: options.SplitColumn = None,
+    start_col: options.StartColumn = None,
+    end_col: options.EndColumn = None,
     overwrite: options.Overwrite = False,
 ) -> None:
     """List the samples in samples.jsonl, without decoding."""
-    from preprocess.pipeline.index import index_samples, only_run, settle_source
+    from preprocess.pipeline.index import list_source, write_samples
+    from preprocess.pipeline.outputs import SourceOptions, only_runs, resolve_sources
 
-    recipe, layout = options.open_dataset(dataset, out, name)
-    shares = options.parse_shares(split)
-    source = settle_source(recipe, layout, raw, shares, seed, split_protocol, afresh=overwrite)
-    with only_run(layout, afresh=overwrite):
-        found = index_samples(recipe, source, layout)
-    print(f"{len(found):,} samples in {layout.samples}")
+    recipe, models = options.open_outputs(dataset, out, name, model)
+    layouts = [layout for layout, _ in models]
+    columns = options.named_columns(
+        url=url_col, id=id_col, caption=caption_col, label=label_col, split=split_col, start=start_col, end=end_col
+    )
+    wanted = SourceOptions(raw, options.parse_shares(split), seed, split_protocol, columns)
+    source = resolve_sources(recipe, layouts, wanted, overwrite=overwrite)
+    with only_runs(layouts, overwrite=overwrite):
+        found, rejected = list_source(recipe, source)
+        for layout in layouts:
+            write_samples(found, source, layout, rejected)
+            print(f"{len(found):,} samples in {layout.samples}")
 
 
 @app.command()
@@ -67,12 +96,14 @@ def encode(
     split: options.Split = None,
     seed: options.Seed = None,
     split_protocol: options.Protocol = None,
-    model: Annotated[
-        str | None,
-        typer.Option(
-            help="Hub id or folder of a CLIP model, or tiny-clip. [default: the dataset's]", show_default=False
-        ),
-    ] = None,
+    url_col: options.UrlColumn = None,
+    id_col: options.IdColumn = None,
+    caption_col: options.CaptionColumn = None,
+    label_col: options.LabelColumn = None,
+    split_col: options.SplitColumn = None,
+    start_col: options.StartColumn = None,
+    end_col: options.EndColumn = None,
+    model: options.Model = None,
     revision: Annotated[str | None, typer.Option(help="Revision of the model on the Hub.", show_default=False)] = None,
     fps: options.Fps = None,
     sampling: options.FrameSampling = None,
@@ -80,54 +111,102 @@ def encode(
     dtype: Annotated[
         str | None, typer.Option(help="float16 or float32 on disk. [default: float16]", show_default=False)
     ] = None,
+    clip_stride: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=options.MAX_COUNT,
+            help="Sampled frames between the starts of two clips, for encoders of clips. [default: a clip's length]",
+            show_default=False,
+        ),
+    ] = None,
     device: options.Device = "auto",
     workers: options.Workers = None,
-    batch_size: Annotated[
-        int | None, typer.Option(min=1, help="Frames a forward pass. [default: 32, GPU 256]", show_default=False)
-    ] = None,
+    batch_size: options.BatchSize = None,
     time_limit: options.TimeLimit = 600,
     max_memory: options.MaxMemory = None,
-    max_reject_rate: options.MaxRejectRate = 0.05,
+    executor: options.Executor = "local",
+    max_reject_rate: options.MaxRejectRate = None,
+    processed: options.ProcessedAs = None,
+    check_urls: options.CheckUrls = True,
     overwrite: options.Overwrite = False,
 ) -> None:
     """Decode and encode every sample: .npy (frames x dim), .txt, .json.
 
-    Options left out continue with what the output was made with.
+    Options left out continue with what the output was made with. Samples whose raw files were replaced since (another
+    size or modification time; for URLs another ETag) are encoded again.
     """
-    from preprocess.pipeline.encode import RunOptions
-    from preprocess.pipeline.index import settle_source
-    from preprocess.pipeline.settings import EncodeOptions, settle_encoding
+    from preprocess.pipeline.outputs import SourceOptions
+    from preprocess.pipeline.settings import EncodeOptions
 
-    recipe, layout = options.open_dataset(dataset, out, name)
-    shares = options.parse_shares(split)
-    source = settle_source(recipe, layout, raw, shares, seed, split_protocol, afresh=overwrite)
-    wanted = EncodeOptions(model, revision, options.parse_sampling(fps, sampling), precision, dtype)
-    encoding = settle_encoding(recipe.SPEC, layout, wanted, afresh=overwrite)
-    run = RunOptions(device, workers, batch_size, time_limit, options.gigabytes(max_memory))
-    _encode(recipe, source, layout, encoding, run, max_reject_rate, afresh=overwrite)
+    run = options.run_options(workers, time_limit, max_memory, executor, device=device, batch_size=batch_size)
+    recipe, models = options.open_outputs(dataset, out, name, model)
+    columns = options.named_columns(
+        url=url_col, id=id_col, caption=caption_col, label=label_col, split=split_col, start=start_col, end=end_col
+    )
+    of_samples = SourceOptions(raw, options.parse_shares(split), seed, split_protocol, columns)
+    of_vectors = EncodeOptions(None, revision, options.parse_sampling(fps, sampling), precision, dtype, clip_stride)
+    noted: JSON = {
+        "workers": workers,
+        "time_limit": time_limit,
+        "max_memory": max_memory,
+        "executor": executor,
+        "device": device,
+        "batch_size": batch_size,
+        "max_reject_rate": max_reject_rate,
+        "check_urls": check_urls,
+    }
+    _encode(
+        recipe,
+        models,
+        of_samples,
+        of_vectors,
+        run,
+        max_reject_rate,
+        processed,
+        check_urls=check_urls,
+        overwrite=overwrite,
+        noted=noted,
+    )
 
 
 @app.command()
 def retry(
+    ctx: typer.Context,
     dataset: options.Dataset,
     out: options.Out = Path("data"),
     name: options.Name = None,
+    model: options.Model = None,
+    only: Annotated[
+        str | None,
+        typer.Option(help="Reasons to try again, such as missing,timeout. [default: all]", show_default=False),
+    ] = None,
     device: options.Device = "auto",
     workers: options.Workers = None,
     time_limit: options.TimeLimit = 600,
     max_memory: options.MaxMemory = None,
-    max_reject_rate: options.MaxRejectRate = 0.05,
+    batch_size: options.BatchSize = None,
+    executor: options.Executor = "local",
+    max_reject_rate: options.MaxRejectRate = None,
+    check_urls: options.CheckUrls = True,
 ) -> None:
-    """Try the rejected samples again, all else as it was."""
-    from preprocess.pipeline.encode import RunOptions
-    from preprocess.pipeline.index import settle_source
-    from preprocess.pipeline.settings import EncodeOptions, settle_encoding
+    """Encode the rejected samples again, then pack.
 
-    recipe, layout = options.open_dataset(dataset, out, name)
-    source = settle_source(recipe, layout, None)
-    encoding = settle_encoding(recipe.SPEC, layout, EncodeOptions())
-    run = RunOptions(device, workers, None, time_limit, options.gigabytes(max_memory), retry=True)
-    _encode(recipe, source, layout, encoding, run, max_reject_rate)
+    Options left out are those of the build that is repeated.
+    """
+    from preprocess.pipeline.outputs import SourceOptions
+    from preprocess.pipeline.settings import EncodeOptions
+
+    reasons = options.parse_reasons(only)
+    recipe, models = options.open_outputs(dataset, out, name, model)
+    before = read_json(models[0][0].options)
+    given = {"workers": workers, "time_limit": time_limit, "max_memory": max_memory, "executor": executor}
+    given |= {"device": device, "batch_size": batch_size, "max_reject_rate": max_reject_rate, "check_urls": check_urls}
+    chosen = options.given(ctx, given, before.get(ENCODE, {}))
+    rate, check_urls = chosen.pop("max_reject_rate"), chosen.pop("check_urls")
+    run = options.run_options(**chosen, retry=reasons)
+    _encode(recipe, models, SourceOptions(), EncodeOptions(), run, rate, check_urls=check_urls)
+    shards(dataset, out, name, model, **before.get(PACK, {}), workers=chosen["workers"])
 
 
 @app.command()
@@ -135,33 +214,84 @@ def shards(
     dataset: options.Dataset,
     out: options.Out = Path("data"),
     name: options.Name = None,
+    model: options.Model = None,
     caption_mode: Annotated[
-        str | None, typer.Option(help="first, concat, join or each. [default: the dataset's]", show_default=False)
+        CaptionMode | None,
+        typer.Option(help="How several captions become one text. [default: the dataset's]", show_default=False),
     ] = None,
-    per_shard: Annotated[int, typer.Option(min=1, help="Triples in one tar.")] = 10_000,
-    shuffle: Annotated[bool, typer.Option(help="Mix the samples of a split, so that classes are mixed.")] = True,
-    shuffle_seed: Annotated[int, typer.Option(help="Seed of that order.")] = 42,
+    per_shard: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=options.MAX_COUNT,
+            help="Triples in one tar. [default: as before, else 10000]",
+            show_default=False,
+        ),
+    ] = None,
+    shuffle: Annotated[
+        bool | None,
+        typer.Option(
+            help="Mix the samples of a split, so that classes are mixed. [default: as before, else shuffle]",
+            show_default=False,
+        ),
+    ] = None,
+    shuffle_seed: Annotated[
+        int | None,
+        typer.Option(
+            min=0, max=options.MAX_SEED, help="Seed of that order. [default: as before, else 42]", show_default=False
+        ),
+    ] = None,
+    append: Annotated[
+        bool | None,
+        typer.Option(
+            "--append/--no-append",
+            help="Keep the tars of an earlier run as they are, and write new and changed samples into further ones; or "
+            "pack everything anew. [default: as before, else --no-append]",
+            show_default=False,
+        ),
+    ] = None,
     workers: options.Workers = None,
 ) -> None:
-    """Pack the triples into tars, with splits.csv and manifest.json."""
-    from preprocess.pipeline.index import only_run
-    from preprocess.pipeline.machine import usable_cores
-    from preprocess.pipeline.pack import pack_dataset
+    """Pack the triples into tars, with splits.csv and manifest.json.
 
-    recipe, layout = options.open_dataset(dataset, out, name)
+    Options left out continue with what this output, or another one of the dataset, was packed with.
+    """
+    from preprocess.pipeline.index import only_run
+    from preprocess.pipeline.outputs import packing_order
+    from preprocess.pipeline.pack import pack_dataset
+    from preprocess.runtime.machine import usable_cores
+
+    recipe, models = options.open_outputs(dataset, out, name, model)
+    for layout, _ in models:
+        order = packing_order(layout, dataset, per_shard, shuffle_seed, shuffle)
+        with only_run(layout):
+            packed = pack_dataset(
+                layout,
+                recipe.SPEC,
+                caption_mode=caption_mode,
+                **order,
+                append=append,
+                workers=workers or usable_cores(),
+            )
+        count = sum(split["samples"] for split in packed.manifest["splits"].values())
+        tars = packed.written + packed.kept
+        print(f"{count:,} samples in {tars:,} shards in {layout.dataset} ({packed.written:,} new)")
+        if packed.appended is not None:
+            print(packed.appended)
+
+
+@app.command()
+def unpack(dataset: options.Dataset, out: options.Out = Path("data"), name: options.Name = None) -> None:
+    """Turn the parts of the processed dataset into files: .npy, .txt, .json per sample."""
+    from preprocess.formats.processed import KIND_FIELD, Processed
+    from preprocess.pipeline.index import only_run
+
+    layout = options.open_dataset(dataset, out, name)[1]
     with only_run(layout):
-        packed = pack_dataset(
-            layout,
-            recipe.SPEC,
-            caption_mode=caption_mode,
-            per_shard=per_shard,
-            seed=shuffle_seed,
-            shuffle=shuffle,
-            workers=workers or usable_cores(),
-        )
-    count = sum(split["samples"] for split in packed.manifest["splits"].values())
-    tars = packed.written + packed.kept
-    print(f"{count:,} samples in {tars:,} shards in {layout.dataset} ({packed.written:,} new)")
+        count = Processed(layout.processed).unpack()
+        if source := read_json(layout.source):
+            write_json(layout.source, {**source, KIND_FIELD: "files"})
+    print(f"{count:,} triples unpacked in {layout.processed}")
 
 
 @app.command()
@@ -170,26 +300,26 @@ def recheck(
     raw: options.Raw = None,
     out: options.Out = Path("data"),
     name: options.Name = None,
-    n: Annotated[int, typer.Option("-n", min=1, help="Samples to encode.")] = 100,
-    seed: Annotated[int, typer.Option(help="Another one chooses other samples.")] = 0,
-    model: Annotated[
-        str | None, typer.Option(help="Where the model is. [default: as in the build]", show_default=False)
-    ] = None,
+    n: Annotated[int, typer.Option("-n", min=1, max=options.MAX_COUNT, help="Samples to encode.")] = 100,
+    seed: Annotated[int, typer.Option(min=0, max=options.MAX_SEED, help="Another one chooses other samples.")] = 0,
+    model: options.Model = None,
     workers: options.Workers = None,
     time_limit: options.TimeLimit = 600,
     max_memory: options.MaxMemory = None,
+    executor: options.Executor = "local",
 ) -> None:
     """Encode some packed samples again and compare; exit code 1 when any differs."""
     from preprocess.formats.manifest import MANIFEST_FILE, read
-    from preprocess.pipeline.index import read_source, settle_source
-    from preprocess.pipeline.recheck import RunOptions
+    from preprocess.pipeline.index import read_source, resolve_source
     from preprocess.pipeline.recheck import recheck as compare
 
-    recipe, layout = options.open_dataset(dataset, out, name)
+    run = options.run_options(workers, time_limit, max_memory, executor)
+    recipe, layout = options.open_dataset(dataset, out, name, model)
     manifest = read(layout.dataset / MANIFEST_FILE)
-    source = settle_source(recipe, layout, raw, moved=True)
-    run = RunOptions(n, seed, model, workers, time_limit, options.gigabytes(max_memory))
-    compared, differences = compare(manifest, read_source(recipe, source), str(source.folder), layout, run)
+    source = resolve_source(recipe, layout, raw, moved=True)
+    compared, differences = compare(
+        manifest, read_source(recipe, source), str(source.folder), layout, run, n=n, seed=seed, model=model
+    )
     for difference in differences:
         print(difference)
     print(f"{compared:,} samples encoded again, {len(differences):,} differ")
@@ -198,17 +328,23 @@ def recheck(
 
 
 @app.command()
-def where(dataset: options.Dataset, out: options.Out = Path("data"), name: options.Name = None) -> None:
-    """Print the folder of the built dataset, for scripts."""
-    print(options.open_dataset(dataset, out, name)[1].dataset)
+def where(
+    dataset: options.Dataset, out: options.Out = Path("data"), name: options.Name = None, model: options.Model = None
+) -> None:
+    """Print the folder of the built dataset, for scripts; one line per output."""
+    for layout, _ in options.open_outputs(dataset, out, name, model)[1]:
+        print(layout.dataset)
 
 
 @app.command()
-def report(dataset: options.Dataset, out: options.Out = Path("data"), name: options.Name = None) -> None:
+def report(
+    dataset: options.Dataset, out: options.Out = Path("data"), name: options.Name = None, model: options.Model = None
+) -> None:
     """Print what a build made, and the Python that loads it."""
     from preprocess.pipeline.report import build_table
 
-    print(build_table(options.open_dataset(dataset, out, name)[1]))
+    tables = [build_table(layout) for layout, _ in options.open_outputs(dataset, out, name, model)[1]]
+    print("\n\n".join(tables))
 
 
 @app.command()
@@ -216,9 +352,14 @@ def new(
     dataset: Annotated[str, typer.Argument(help="Name of the new dataset, such as ucf101.", show_default=False)],
 ) -> None:
     """Start a dataset: a recipe, prose for its card, a fixture."""
-    from preprocess.recipes._scaffold import scaffold
+    from preprocess.scaffold import scaffold
 
     root = Path(__file__).resolve().parent.parent
+    if not (root / "tests" / "recipes").is_dir():
+        raise UserError(
+            f"{root} is not a checkout of the project, and a new dataset is part of the source",
+            "Clone the repository and run the command there.",
+        )
     for path in scaffold(dataset, root):
         print(f"wrote {path.relative_to(root)}")
     print(f"Edit the recipe, then: make test ARGS='-k {dataset}' and make build DATASET={dataset} RAW=…")
@@ -226,41 +367,77 @@ def new(
 
 def _encode(
     recipe: Recipe,
-    source: Source,
-    layout: Layout,
-    encoding: Encoding,
+    models: Sequence[tuple[Layout, str | None]],
+    of_samples: SourceOptions,
+    of_vectors: EncodeOptions,
     run: RunOptions,
-    max_reject_rate: float,
-    afresh: bool = False,
+    max_reject_rate: float | None,
+    processed: str | None = None,
+    *,
+    check_urls: bool = True,
+    overwrite: bool = False,
+    noted: JSON | None = None,
 ) -> None:
-    from preprocess.pipeline.encode import encode_dataset
-    from preprocess.pipeline.index import index_samples, only_run
+    from preprocess.pipeline.encode import encode_datasets
+    from preprocess.pipeline.index import list_source, write_samples
+    from preprocess.pipeline.outputs import differing_samples, only_runs, resolve_outputs, resolve_sources
 
-    with only_run(layout, afresh):
-        found = index_samples(recipe, source, layout)
-        done = encode_dataset(found, str(source.folder), layout, encoding, run, recipe.SPEC.caption_mode)
-    print(
-        f"{done.written:,} triples written, {done.kept:,} kept, {sum(done.rejects.values()):,} rejected, "
-        f"{done.frames:,} frames in {done.seconds:.1f} s"
+    layouts = [layout for layout, _ in models]
+    with console.waiting("reading the settings and the model's files"):
+        source = resolve_sources(recipe, layouts, of_samples, overwrite=overwrite)
+        outputs = resolve_outputs(recipe, models, of_vectors, overwrite=overwrite)
+    with only_runs(layouts, overwrite):
+        with console.waiting("listing the samples"):
+            found, rejected = list_source(recipe, source)
+        for layout in layouts:
+            write_samples(found, source, layout, rejected)
+            if noted is not None:
+                write_json(layout.options, {**read_json(layout.options), ENCODE: noted})
+        mode = recipe.SPEC.caption_mode
+        reports = encode_datasets(found, str(source.folder), outputs, run, mode, processed, check_urls=check_urls)
+    for layout, done in zip(layouts, reports, strict=True):
+        if done.changed:
+            print(f"{layout.hub_name}: encoded again, as the raw files changed: {done.changed:,}")
+        print(
+            f"{layout.hub_name}: {done.written:,} triples written, {done.kept:,} kept, "
+            f"{sum(done.rejects.values()):,} rejected, {done.frames:,} rows in {done.seconds:.1f} s"
+        )
+    for layout in layouts:
+        for other, count in differing_samples(layout, recipe.SPEC.name):
+            print(
+                f"note: {count:,} samples are only in one of {layout.hub_name} and {other.hub_name}: their ids differ"
+            )
+    for layout, done in zip(layouts, reports, strict=True):
+        options.check_reject_rate(done.rejects, len(found), max_reject_rate, layout.rejects)
+
+
+def _build(**values: Any) -> None:
+    """Encodes, then packs; notes how to pack first, for a `retry` of a build that ends before it packs."""
+    packing = {name: values[name] for name in ("caption_mode", "per_shard", "shuffle", "shuffle_seed")}
+    packing["append"] = values["append"] or None  # a retry never undoes an append that was made since
+    if values["overwrite"] and values["append"] is None:
+        values["append"] = False  # what is deleted is not appended to
+    try:
+        encode(**{name: values[name] for name in inspect.signature(encode).parameters})
+    finally:
+        for layout, _ in options.open_outputs(values["dataset"], values["out"], values["name"], values["model"])[1]:
+            if layout.options.is_file():
+                write_json(layout.options, {**read_json(layout.options), PACK: packing})
+    shards(**{name: values[name] for name in inspect.signature(shards).parameters})
+
+
+def _options_of(*commands: Callable[..., None]) -> inspect.Signature:
+    """The signature of a command that takes the options of several."""
+    signatures = [inspect.signature(command, eval_str=True) for command in commands]
+    return inspect.Signature(
+        list({p.name: p for signature in signatures for p in signature.parameters.values()}.values())
     )
-    options.check_reject_rate(done.rejects, len(found), max_reject_rate, layout.rejects)
 
 
-def _in_turn(*steps: Callable[..., None]) -> Callable[..., None]:
-    """One command that runs several, taking the options of all."""
-    signatures = [inspect.signature(step, eval_str=True) for step in steps]
-    parameters = {p.name: p for signature in signatures for p in signature.parameters.values()}
-
-    def run(**values: object) -> None:
-        for step, signature in zip(steps, signatures, strict=True):
-            step(**{name: values[name] for name in signature.parameters})
-
-    run.__signature__ = inspect.Signature(list(parameters.values()))  # type: ignore[attr-defined]
-    run.__annotations__ = {name: p.annotation for name, p in parameters.items()}
-    return run
-
-
-app.command("build", help="Raw data to shards: encode, then shards.")(_in_turn(encode, shards))
+_build.__signature__ = _options_of(encode, shards)  # type: ignore[attr-defined]
+_build.__annotations__ = {name: p.annotation for name, p in _build.__signature__.parameters.items()}  # type: ignore[attr-defined]
+app.command("build", help="Raw data to shards: encode, then shards.")(_build)
+app.add_typer(download)
 app.add_typer(exports)
 app.add_typer(long_video, name="long-video")
 

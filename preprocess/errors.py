@@ -1,4 +1,4 @@
-"""The one tree of exceptions: what a person did wrong, and what is wrong with one video.
+"""The one tree of exceptions: user errors, and what is wrong with one video.
 
 A `UserError` ends a command: one line with the cause and the remedy, exit code 2. A `MediaError` never does: it costs
 one sample and becomes a line of `rejects.jsonl`.
@@ -11,7 +11,8 @@ from collections.abc import Iterable
 from typing import Any, Literal, get_args
 
 Reason = Literal[
-    "missing",  # the annotation names a file that is not there
+    "duplicate",  # the annotations list it a second time
+    "missing",  # the annotation names a file that does not exist
     "unreadable",  # not a container or image that FFmpeg or Pillow can open
     "no_video_stream",  # audio only, or cover art only
     "truncated",  # cut off before its first whole frame
@@ -38,7 +39,7 @@ class EmbeddingDatasetError(Exception):
 
 
 class UserError(EmbeddingDatasetError):
-    """A mistake that the person at the keyboard can mend: cause and remedy on one line, exit code 2."""
+    """A mistake that the user can correct: cause and remedy on one line, exit code 2."""
 
     def __init__(self, cause: str, remedy: str) -> None:
         self.cause = cause
@@ -57,10 +58,10 @@ class UnknownNameError(UserError):
 
 
 class RawDataError(UserError):
-    """Raw data is not there, or is not laid out as the recipe expects.
+    """Raw data does not exist, or does not have the layout that the recipe expects.
 
     Attributes:
-        layout: Several lines for a person, printed below the error: the tree expected and where each file comes from.
+        layout: Several lines to read, printed below the error: the tree expected and where each file comes from.
     """
 
     def __init__(self, cause: str, remedy: str, layout: str = "") -> None:
@@ -68,8 +69,8 @@ class RawDataError(UserError):
         super().__init__(cause, remedy)
 
 
-class AnnotationError(UserError):
-    """An annotation file is not what it should be: names the file and the line or key."""
+class AnnotationError(RawDataError):
+    """An annotation file is not what it should be: names the file, the line or key, what was found and expected."""
 
     def __init__(self, file: object, where: str, problem: str, expected: str) -> None:
         place = f"{file}: {where}" if where else f"{file}"

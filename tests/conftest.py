@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 # Two test processes on two cores: one torch thread each. And nothing may reach a hub by accident.
@@ -11,6 +12,13 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
 import pytest
+from hypothesis import Phase, settings
+
+# A busy machine is no failure: how long one example takes is not a property under test.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
+# For `tests.mutants`: that an example fails is enough, the smallest one takes half a minute.
+settings.register_profile("unshrunk", deadline=None, phases=(Phase.explicit, Phase.generate))
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -26,8 +34,34 @@ def shared_data() -> Path:
     """Real videos and annotations beside the checkout; tests that need them skip where they are absent."""
     folder = ROOT.parent / "shared" / "data"
     if not folder.is_dir():
-        pytest.skip("the folder of real data beside the checkout (../shared/data) is not there")
+        pytest.skip("the folder of real data beside the checkout (../shared/data) does not exist")
     return folder
+
+
+@pytest.fixture(scope="session")
+def s3() -> Iterator[str]:
+    """The address of a bucket of an S3 server on this machine."""
+    from tests.object_store import s3_server
+
+    with s3_server() as address:
+        yield address
+
+
+@pytest.fixture(scope="session")
+def tiny_clip(root: Path) -> Path:
+    """The folder of the embedded model."""
+    return root / "preprocess" / "demo" / "tiny_clip"
+
+
+@pytest.fixture(scope="module")
+def one_thread() -> Iterator[None]:
+    """One torch thread, so that a small model takes as long on any number of cores, and gives the same numbers."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")

@@ -8,6 +8,8 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
+from tests.object_store import local_source, local_target
+
 
 def moving_noise(n_frames: int, size: tuple[int, int] = (48, 64), seed: int = 0) -> NDArray[np.uint8]:
     """uint8 `(T, H, W, 3)`: coarse noise that drifts, so that every frame differs from every other."""
@@ -21,8 +23,7 @@ def moving_noise(n_frames: int, size: tuple[int, int] = (48, 64), seed: int = 0)
 def write_video(path: Path, n_frames: int, fps: int = 10, seed: int = 0, codec: str = "libx264") -> Path:
     """A video file of `n_frames` frames of drifting noise."""
     frames = moving_noise(n_frames, seed=seed)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with av.open(str(path), "w") as container:
+    with local_target(path) as local, av.open(str(local), "w") as container:
         stream = container.add_stream(codec, rate=fps)
         stream.height, stream.width = frames.shape[1:3]
         stream.pix_fmt = "yuv420p"
@@ -34,7 +35,7 @@ def write_video(path: Path, n_frames: int, fps: int = 10, seed: int = 0, codec: 
 
 def write_audio(path: Path) -> Path:
     """A file with a second of sound and no video stream."""
-    with av.open(str(path), "w") as container:
+    with local_target(path) as local, av.open(str(local), "w") as container:
         stream = container.add_stream("aac", rate=16000, layout="mono")
         for _ in range(16):
             frame = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), format="fltp", layout="mono")
@@ -46,8 +47,19 @@ def write_audio(path: Path) -> Path:
 
 def all_frames(path: Path) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
     """Every frame of a video by a plain sequential decode, with its time from the first frame in seconds."""
-    with av.open(str(path)) as container:
+    with local_source(path) as local, av.open(str(local)) as container:
         stream = container.streams.video[0]
         decoded = [(frame.to_ndarray(format="rgb24"), frame.time) for frame in container.decode(stream)]
     times = np.array([time for _, time in decoded], np.float64)
     return np.stack([pixels for pixels, _ in decoded]), times - times[0]
+
+
+def damage_packets(path: Path, first: int, last: int) -> Path:
+    """Overwrites the content of some packets of a video, in decoding order; their sizes stay plausible."""
+    data = bytearray(path.read_bytes())
+    with av.open(str(path)) as container:
+        sizes = [(packet.pos, packet.size) for packet in container.demux(video=0) if packet.size]
+    for position, size in sizes[first:last]:
+        data[position + 4 : position + size] = b"\xff" * (size - 4)
+    path.write_bytes(data)
+    return path

@@ -7,7 +7,7 @@ here. The commands are those of `make build`, run in this process so that all bu
 from __future__ import annotations
 
 import csv
-import importlib.util
+import importlib
 import io
 import json
 import os
@@ -49,7 +49,7 @@ EXPECTED = {
 }
 IMAGES = {"caltech101", "flickr30k", "flickr5k", "mini_imagenet", "mscoco2014"}
 TEXTS = {  # the caption of one sample of each, by the dataset's own caption mode
-    "activitynet": ("v_QOlSCBRmfWY", "A young woman is seen.  She dances. "),  # joined as they are
+    "activitynet": ("v_QOlSCBRmfWY", "A young woman is seen. She dances."),
     "activitynet_qa": ("v_9eniCub7u60", "what does the man do? no"),
     "caltech101": ("Faces/image_0274", "face"),
     "didemo": (
@@ -78,16 +78,10 @@ def fill(folder: Path) -> None:
             Image.fromarray(moving_noise(1, (40, 48 + 8 * number), seed=number)[0]).save(path)
 
 
-def make_raw(name: str, folder: Path, root: Path) -> Path:
+def make_raw(name: str, folder: Path) -> Path:
     """The fixture's tree with its media; returns what RAW is."""
-    file = root / "tests/recipes/fixtures" / f"{name}.py"
-    spec = importlib.util.spec_from_file_location(f"tree_of_{name}", file)
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
     folder.mkdir()
-    raw = Path(module.make(folder))
+    raw = Path(importlib.import_module(f"tests.recipes.fixtures.{name}").make(folder))
     fill(folder)
     return raw
 
@@ -105,21 +99,21 @@ def name(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(scope="module")
-def raw(name: str, root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_raw(name, tmp_path_factory.mktemp(name) / "raw", root)
+def raw(name: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_raw(name, tmp_path_factory.mktemp(name) / "raw")
 
 
 @pytest.fixture(scope="module")
 def built(name: str, raw: Path, small_clip: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What `make build DATASET=<name> RAW=… MODEL=…` leaves in `data/<hub_name>`."""
+    """What `make build DATASET=<name> RAW=… MODEL=…` leaves in `data/CLIP-<title>`."""
     out = tmp_path_factory.mktemp(f"data_of_{name}")
-    folder = out / recipes.load(name).SPEC.hub_name
+    folder = out / f"CLIP-{recipes.load(name).SPEC.title}"
     to = (name, "--out", out)
     exact = ("--precision", "fp32", "--dtype", "float32", "--workers", 1)
     command(preprocess.__main__.app, "build", *to, "--raw", raw, "--model", small_clip, *exact)
     command(dataset_cards.__main__.app, "card", *to)
     verified = command(builders.__main__.app, "verify", folder, "--workers", 1)
-    assert verified.output.strip().endswith("all is well.")
+    assert verified.output.strip().endswith(": OK")
     assert folder.name in command(preprocess.__main__.app, "report", *to).output
     return folder
 
@@ -189,8 +183,8 @@ def test_images_are_embedded_as_the_model_itself_does(name: str, raw: Path, buil
 def test_frames_and_annotations_name_the_same_media(name: str, raw: Path, tmp_path: Path) -> None:
     for export in ("frames", "annotations"):
         command(preprocess.__main__.app, export, name, "--raw", raw, "--out", tmp_path / export)
-    entries = [json.loads(path.read_text(encoding="utf-8")) for path in (tmp_path / "annotations").iterdir()]
-    keys = Counter(key for entry in entries for key in entry)
+    contents = {path.read_text(encoding="utf-8") for path in (tmp_path / "annotations").iterdir()}  # val may equal test
+    keys = Counter(key for content in contents for key in json.loads(content))
     folders = {path.name for path in (tmp_path / "frames").iterdir() if path.is_dir()}
     assert set(keys) == folders
     assert set(keys.values()) == {1}
@@ -201,8 +195,8 @@ def test_frames_and_annotations_name_the_same_media(name: str, raw: Path, tmp_pa
         assert (tmp_path / "frames" / folder / "image_00001.jpg").is_file()
 
 
-def test_captions_of_any_length_and_script_reach_the_reader(root: Path, small_clip: Path, tmp_path: Path) -> None:
-    raw = make_raw("flickr5k", tmp_path / "raw", root)
+def test_captions_of_any_length_and_script_reach_the_reader(small_clip: Path, tmp_path: Path) -> None:
+    raw = make_raw("flickr5k", tmp_path / "raw")
     captions = ["x" * 100_000, '👩‍🚀 in space, "quoted"', "كلب يركض على الشاطئ", "two\nlines\u2028three | <b>&amp;"]
     told = [{"image": "flickr5k-images/1007129816.jpg", "caption": captions}]
     (raw / "flickr5k/flickr5k_val.json.json").write_text(json.dumps(told, ensure_ascii=False), encoding="utf-8")
@@ -224,5 +218,5 @@ def test_make_builds_it(name: str, raw: Path, small_clip: Path, root: Path, tmp_
     done = subprocess.run(line, cwd=root, env={**os.environ, **where}, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert 'load_dataset("' in done.stdout.splitlines()[-1]
-    found = shards(tmp_path / "my data" / recipes.load(name).SPEC.hub_name)
+    found = shards(tmp_path / "my data" / f"CLIP-{recipes.load(name).SPEC.title}")
     assert {split: len(samples) for split, samples in found.items()} == EXPECTED[name][0]

@@ -1,15 +1,20 @@
-"""The command line as a person meets it: what it prints, where it stops, what it leaves behind."""
+"""The command line as the user sees it: what it prints, where it stops, what it leaves behind."""
 
 from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import typer
 
+from preprocess.errors import UserError
+from preprocess.formats.layout import Layout
+from preprocess.options import open_dataset
 from tests.media_files import write_video
 
 Run = subprocess.CompletedProcess[str]
@@ -18,7 +23,7 @@ Run = subprocess.CompletedProcess[str]
 def command(root: Path, *arguments: object, module: str = "preprocess") -> Run:
     """Runs `python -m <module> …` from the repository's root."""
     return subprocess.run(
-        [sys.executable, "-m", module, *map(str, arguments)], cwd=root, capture_output=True, text=True, timeout=120
+        [sys.executable, "-m", module, *map(str, arguments)], cwd=root, capture_output=True, text=True, timeout=280
     )
 
 
@@ -36,7 +41,7 @@ def built(raw: Path, small_clip: Path, root: Path, tmp_path_factory: pytest.Temp
     out = tmp_path_factory.mktemp("data")
     done = command(root, "build", "folder", "--raw", raw, "--model", small_clip, "--out", out, "--workers", 2)
     assert done.returncode == 0, done.stderr
-    assert "4 triples written, 0 kept, 0 rejected, 8 frames" in done.stdout
+    assert "4 triples written, 0 kept, 0 rejected, 8 rows" in done.stdout
     assert not done.stderr, "no bars and no warnings where nobody looks"
     card = command(root, "card", "folder", "--out", out, module="dataset_cards")
     assert card.returncode == 0, card.stderr
@@ -49,11 +54,11 @@ def test_the_build_verifies_and_ends_with_a_table_and_python(built: Path, root: 
     assert verified.returncode == 0, verified.stdout
     report = command(root, "report", "folder", "--out", built)
     rows = [line.split() for line in report.stdout.splitlines()]
-    assert ["split", "inputs", "written", "missing", "rejected", "frames", "shards"] in rows
-    assert ["total", "4", "4", "0", "0", "8", "3"] in rows
+    assert ["split", "inputs", "written", "missing", "rejected", "frames", "shards", "size"] in rows
+    assert ["total", "4", "4", "0", "0", "8", "3"] in [row[:7] for row in rows]
     code = "\n".join(report.stdout.splitlines()[-2:]) + "\nprint({s: dataset[s].num_rows for s in dataset})"
     environment = {**os.environ, "HF_HOME": str(built / "hf")}
-    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, timeout=120)
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, timeout=280)
     assert loaded.stdout.splitlines()[-1:] == ["{'train': 2, 'validation': 1, 'test': 1}"], loaded.stderr
 
 
@@ -77,12 +82,20 @@ def test_the_counts_of_ledger_manifest_and_shards_agree(
     )
     (tmp_path / "bad.mp4").write_bytes(b"no video at all")
     arguments = ("table", "--raw", tmp_path / "videos.csv", "--model", small_clip, "--out", tmp_path / "out")
-    failed = command(root, "build", *arguments)
+    failed = command(root, "build", *arguments, "--max-reject-rate", 0.1, "--caption-mode", "join", "--per-shard", 3)
     assert failed.returncode == 1
-    assert failed.stderr.startswith("error: 1 of 6 samples could not be decoded, more than --max-reject-rate 0.05.")
-    done = command(root, "build", *arguments, "--max-reject-rate", 0.2)
-    assert done.returncode == 0, done.stderr
+    assert failed.stderr.startswith("error: 1 of 6 samples could not be decoded, more than --max-reject-rate 0.1.")
+    assert 'ARGS="--max-reject-rate 0.17"' in failed.stderr
     dataset = tmp_path / "out" / "CLIP-Table"
+    again = command(root, "retry", "table", "--out", tmp_path / "out")
+    assert again.returncode == 1, "retry keeps the rate"
+    assert not dataset.exists()
+    done = command(root, "retry", "table", "--out", tmp_path / "out", "--max-reject-rate", 0.2)
+    assert done.returncode == 0, done.stderr
+    manifest = json.loads((dataset / "manifest.json").read_bytes())
+    assert (manifest["caption_mode"], manifest["order"]["per_shard"]) == ("join", 3)
+    done = command(root, "build", *arguments, "--per-shard", 10)
+    assert done.returncode == 0, done.stderr
     splits = json.loads((dataset / "manifest.json").read_bytes())["splits"]
     assert (splits["train"]["inputs"], splits["train"]["samples"], splits["train"]["missing"]) == (5, 4, 1)
     assert splits["val"]["rejected"] == {"unreadable": 1}
@@ -93,7 +106,7 @@ def test_the_counts_of_ledger_manifest_and_shards_agree(
 
 MISTAKES = {
     "no raw data": (("encode", "folder"), "needs raw data"),
-    "raw data that is not there": (("encode", "folder", "--raw", "/no/such/folder"), "'/no/such/folder'"),
+    "raw data that does not exist": (("encode", "folder", "--raw", "/no/such/folder"), "'/no/such/folder'"),
     "an unknown dataset": (("encode", "foldr", "--raw", "x"), "Did you mean 'folder'?"),
     "an unknown model": (("encode", "folder", "--raw", "{raw}", "--model", "tiny-clop"), "'tiny-clop'"),
     "a model folder without weights": (("encode", "folder", "--raw", "{raw}", "--model", "{raw}"), "not complete"),
@@ -128,9 +141,34 @@ def test_missing_raw_data_shows_the_tree_and_the_sources(root: Path) -> None:
 
 def test_debug_shows_the_traceback(root: Path) -> None:
     assert "Traceback" in command(root, "encode", "foldr", "--debug").stderr
+    assert "Traceback" in command(root, "--debug", "encode", "foldr").stderr
+
+
+def test_every_command_lists_debug_under_its_options() -> None:
+    from ved.commands import app
+
+    groups = [("ved", typer.main.get_command(app))]
+    seen = []
+    for path, group in groups:  # grows with every group that is found
+        with group.make_context(path, [], resilient_parsing=True) as context:
+            for name in group.list_commands(context):
+                found = group.get_command(context, name)
+                help_ = found.get_help(found.make_context(f"{path} {name}", [], resilient_parsing=True))
+                assert "\n  --debug  " in help_.partition("Options:")[2], help_
+                seen.append(f"{path} {name}")
+                if hasattr(found, "list_commands"):
+                    groups.append((f"{path} {name}", found))
+    assert {"ved build", "ved frames", "ved card", "ved verify", "ved long-video text"} <= set(seen)
+
+
+def test_the_list_of_datasets_has_a_header_and_the_training_set(root: Path) -> None:
+    rows = [line.split() for line in command(root, "list").stdout.splitlines()]
+    assert rows[0] == ["dataset", "title", "license", "homepage"]
+    assert [row[0] for row in rows[1:]] == sorted({row[0] for row in rows[1:]} | {"demo", "long-demo", "msrvtt"})
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="a small file system can only be mounted by root")
+@pytest.mark.skipif(not shutil.which("mount"), reason="the mount program is not installed")
 def test_a_full_disk_is_one_line_and_the_run_goes_on_later(
     raw: Path, small_clip: Path, root: Path, tmp_path: Path
 ) -> None:
@@ -154,14 +192,39 @@ def test_a_full_disk_is_one_line_and_the_run_goes_on_later(
         subprocess.run(["umount", out], check=True)
 
 
+def test_an_output_is_named_after_the_family_of_its_model(small_clip: Path, tmp_path: Path) -> None:
+    def name(**given: str | None) -> str:
+        return open_dataset("demo", tmp_path, given.get("name"), given.get("model"))[1].hub_name
+
+    def note(hub_name: str, dataset: str = "demo") -> None:
+        layout = Layout(tmp_path, hub_name)
+        layout.work.mkdir(parents=True)
+        layout.source.write_text(json.dumps({"dataset": dataset}))
+
+    assert name() == "CLIP-Shapes"
+    assert name(model="google/siglip2-base-patch16-224") == "SigLIP2-Shapes"
+    assert name(model=str(small_clip)) == "CLIP-Shapes"
+    assert name(name="Mine", model="tiny-clip") == "Mine"
+    note("CLIP-MSRVTT", "msrvtt")
+    assert name() == "CLIP-Shapes"
+    note("DINOv2-Shapes")
+    assert name() == "DINOv2-Shapes"
+    note("Mine")
+    with pytest.raises(UserError, match="demo has several outputs: DINOv2-Shapes, Mine") as caught:
+        name()
+    assert "NAME=DINOv2-Shapes" in str(caught.value)
+    assert name(model="tiny-clip") == "CLIP-Shapes"
+
+
 def test_listing_the_datasets_imports_nothing_heavy(root: Path) -> None:
     code = (
         "import sys; sys.argv = ['x', 'list']; from preprocess.__main__ import app; app(standalone_mode=False);"
         "print(sorted({'torch', 'transformers', 'datasets', 'av', 'pyarrow'} & set(sys.modules)))"
     )
-    done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, timeout=280)
     assert done.stdout.splitlines()[-1] == "[]", done.stderr
-    assert "CLIP-MSRVTT" in done.stdout
+    assert done.stdout.splitlines()[0].split() == ["dataset", "title", "license", "homepage"]
+    assert "MSRVTT" in done.stdout
 
 
 def test_both_packages_come_from_this_repository(root: Path) -> None:

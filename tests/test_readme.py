@@ -1,20 +1,27 @@
-"""The README says what is there: its tree, its links, its Python."""
+"""README.md and CONTRIBUTING.md are up to date: the tree, the links, the Python."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
-from tests.readme_tree import with_tree
+import pytest
+from PIL import Image
+
+from preprocess.recipes import load, names
+from tests.media_files import write_video
+from tests.module_tree import why_not, with_tree
 
 
+@pytest.mark.skipif(why_not() is not None, reason=f"the tracked files are unknown: {why_not()}")
 def test_the_tree_is_that_of_the_repository(root: Path) -> None:
-    readme = (root / "README.md").read_text(encoding="utf-8")
-    assert readme == with_tree(readme), "run `python tests/readme_tree.py`"
+    page = (root / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    assert page == with_tree(page), "run `python tests.module_tree.py`"
 
 
 def test_links_lead_somewhere(root: Path) -> None:
-    for page in ("README.md", "CONTRIBUTING.md"):
+    for page in ("README.md", "CONTRIBUTING.md", "SECURITY.md"):
         for link in re.findall(r"\]\((?!https?:)([^)#]+)", (root / page).read_text(encoding="utf-8")):
             assert (root / link).exists(), f"{page}: {link}"
 
@@ -24,3 +31,29 @@ def test_every_python_block_compiles(root: Path) -> None:
     assert len(blocks) >= 3
     for block in blocks:
         compile(block, "README.md", "exec")
+
+
+def test_the_table_of_downloads_is_what_the_recipes_declare(root: Path) -> None:
+    rows = ["| dataset | downloaded | to be obtained by the user |", "|---|---|---|"]
+    for name in names():
+        remotes = load(name).SPEC.remotes
+        cells = (
+            ", ".join(f"`{remote.path}`" for remote in remotes if (remote.kind == "page") is by_hand)
+            for by_hand in (False, True)
+        )
+        if remotes:
+            rows.append(" ".join(f"| `{name}` | {' | '.join(cells)} |".split()))
+    page = (root / "README.md").read_text(encoding="utf-8")
+    assert page.partition("<!-- downloads -->\n")[2].partition("<!-- /downloads -->")[0].splitlines() == rows
+
+
+def test_the_example_of_embed_runs(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = (root / "README.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"```python\n(from preprocess import embed\n.*?)```", text, re.DOTALL)
+    write_video(tmp_path / "video.mp4", 25, fps=10)
+    Image.new("RGB", (64, 48), (200, 0, 0)).save(tmp_path / "photo.jpg")
+    monkeypatch.chdir(tmp_path)
+    printed: list[tuple[object, ...]] = []
+    names: dict[str, Any] = {"print": lambda *values: printed.append(values)}
+    exec(compile(block, "README.md", "exec"), names)
+    assert printed == [("video.mp4", (8, 512), 2.5), ("photo.jpg", (1, 512), 0.0)]

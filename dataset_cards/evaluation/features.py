@@ -1,9 +1,9 @@
 """The videos of one split as arrays: pooled vectors, labels, captions, read from the shards in one pass.
 
-Frames that were embedded one by one become one vector per video by their mean, in two ways:
+The vectors of the frames of a video are averaged in two ways:
 
-    mean       of the vectors as the model gave them                (the linear probe)
-    direction  of the vectors brought to length 1, then to length 1 (zero-shot, retrieval, near-duplicates)
+    mean       of the vectors as the model computed them                (linear probe)
+    direction  of the L2-normalized vectors, then L2-normalized again   (zero-shot, retrieval, near-duplicates)
 """
 
 from __future__ import annotations
@@ -22,14 +22,15 @@ Matrix = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class Videos:
-    """One row per video that has a frame.
+    """One row per video that has at least one frame.
 
     Attributes:
-        keys: Name in the source.
-        labels: Class name or None.
-        captions: All captions of each, or the one text of the `.txt`.
+        keys: Names in the source.
+        labels: Class names or None.
+        captions: All captions of each video, or the text of its `.txt`.
         mean: float32 `(N, D)`.
-        direction: float32 `(N, D)`, each row of length 1.
+        direction: float32 `(N, D)`, each row L2-normalized.
+        images: How many of them are images: one row, and a duration of zero.
     """
 
     keys: tuple[str, ...]
@@ -37,6 +38,7 @@ class Videos:
     captions: tuple[tuple[str, ...], ...]
     mean: Matrix
     direction: Matrix
+    images: int = 0
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -47,15 +49,16 @@ def read_videos(rows: Iterable[Row], capacity: int, dim: int, caption_mode: str)
 
     Args:
         rows: The samples of one split, one per video (`one_per_video`).
-        capacity: How many rows there are at most; the arrays are made once, at this size.
-        dim: Numbers per vector.
-        caption_mode: With `concat` the text of the `.txt` (a paragraph) is the caption, else the list in the `.json`.
+        capacity: Maximum number of rows; the arrays are allocated at this size.
+        dim: Length of one vector.
+        caption_mode: With `concat`, the caption is the `.txt` (a paragraph), otherwise all captions of the `.json`.
     """
     mean = np.empty((capacity, dim), np.float32)
     direction = np.empty((capacity, dim), np.float32)
     keys: list[str] = []
     labels: list[str | None] = []
     captions: list[tuple[str, ...]] = []
+    images = 0
     for id_, vectors, text, meta in rows:
         if not len(vectors):
             continue
@@ -67,12 +70,13 @@ def read_videos(rows: Iterable[Row], capacity: int, dim: int, caption_mode: str)
         labels.append(None if label is None else str(label))
         all_captions = [text] if caption_mode == "concat" else meta.get("captions") or [text]
         captions.append(tuple(map(str, all_captions)))
+        images += len(vectors) == 1 and meta.get("duration") == 0
     n = len(keys)
-    return Videos(tuple(keys), tuple(labels), tuple(captions), mean[:n], direction[:n])
+    return Videos(tuple(keys), tuple(labels), tuple(captions), mean[:n], direction[:n], images)
 
 
 def one_per_video(rows: Iterable[Row]) -> Iterator[Row]:
-    """The first row of each key: with the caption mode `each` a video has a triple per caption."""
+    """The first row of each key: with the caption mode `each`, a video has one triple per caption."""
     seen: set[str] = set()
     for row in rows:
         key = str(row[3].get("key", row[0]))
@@ -82,14 +86,14 @@ def one_per_video(rows: Iterable[Row]) -> Iterator[Row]:
 
 
 def frame_blocks(rows: Iterable[Row], frames: int = 8192) -> Iterator[tuple[Matrix, NDArray[np.int64], list[str]]]:
-    """The labelled videos of a split frame by frame, several at a time.
+    """The frames of the labeled videos of a split, in blocks of several videos.
 
     Args:
-        rows: The samples of one split; those without a label or a frame are passed over.
-        frames: A block ends when it holds this many, or more by its last video.
+        rows: The samples of one split; those without a label or a frame are skipped.
+        frames: A block ends with the video that brings it to this number of frames.
 
     Yields:
-        Frames of length 1 `(F, D)`, the first frame of each video `(N,)`, the label of each video.
+        L2-normalized frames `(F, D)`, the index of the first frame of each video `(N,)`, the label of each video.
     """
     vectors: list[NDArray[np.floating[Any]]] = []
     labels: list[str] = []
@@ -113,7 +117,7 @@ def _block(vectors: list[NDArray[np.floating[Any]]], labels: list[str]) -> tuple
 
 
 def unit(vectors: Matrix) -> Matrix:
-    """Each vector divided by its length; the zero vector stays."""
+    """L2-normalized vectors; a zero vector stays as it is."""
     length = np.linalg.norm(vectors, axis=-1, keepdims=True)
     scaled: Matrix = vectors / np.maximum(length, np.finfo(np.float32).tiny)
     return scaled

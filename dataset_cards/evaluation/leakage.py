@@ -1,8 +1,8 @@
-"""Leakage audit: videos of val and test that look like one of train, by the cosine of their mean directions.
+"""Leakage audit: videos of val and test that are near-duplicates of a video in another split, by cosine similarity.
 
     test  clip_0107  ~  train  clip_0031   0.9987
 
-Compared block by block, so that 34,000 × 536,000 videos (Kinetics-700) need a few hundred megabytes.
+Vectors are compared in blocks, so that 34,000 × 536,000 videos (Kinetics-700) need a few hundred megabytes.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ from numpy.typing import NDArray
 from dataset_cards.evaluation.features import Matrix
 
 THRESHOLD = 0.98
-"""Cosine above which two videos are listed as near-duplicates: a copy that was compressed again stays above it with
-OpenAI's CLIP, another clip of the same scene may reach it too."""
+"""Cosine similarity from which two videos are listed as near-duplicates: with OpenAI's CLIP, a recompressed copy
+exceeds it, and another clip of the same scene can exceed it, too."""
 
 WORST = 10
 
 
 @dataclass(frozen=True, slots=True)
 class Nearest:
-    """For each video of one split its nearest neighbour in another; `(N,)` each.
+    """The nearest neighbor in another split of each video; `(N,)` each.
 
     Attributes:
-        similarity: Cosine.
-        index: Row of the neighbour.
+        similarity: Cosine similarity.
+        index: Row of the neighbor.
     """
 
     similarity: NDArray[np.float32]
@@ -35,14 +35,14 @@ class Nearest:
 
 
 def nearest(queries: Matrix, others: Matrix, device: str = "cpu", block: int = 1024, width: int = 65_536) -> Nearest:
-    """The nearest of `others` for each of `queries`, the first of equals.
+    """The nearest of `others` for each of `queries`; the first of several equal ones.
 
     Args:
-        queries: `(N, D)`, of length 1.
-        others: `(M, D)`, of length 1, M ≥ 1.
+        queries: `(N, D)`, L2-normalized.
+        others: `(M, D)`, L2-normalized, M ≥ 1.
         device: A torch device.
-        block: Queries compared at a time.
-        width: Others compared at a time; `block · width` cosines are held.
+        block: Number of queries compared at a time.
+        width: Number of others compared at a time; `block · width` similarities are in memory.
     """
     import torch
 

@@ -1,12 +1,12 @@
-"""Linear probe: multinomial logistic regression from the mean vector of a video to its label, learnt on train.
+"""Linear probe: multinomial logistic regression from the mean vector of a video to its label, fit on the train split.
 
-    minimise over W (C, D), b (C,):   1/N · Σ −log softmax(W x + b)[y]  +  1/(2 · C · N) · ‖W‖²,   C = 0.316
+    minimize over W (C, D), b (C,):   1/N · Σ −log softmax(W x + b)[y]  +  1/(2 · C · N) · ‖W‖²,   C = 0.316
 
-Settings of Radford et al., 2021, A.3, as LAION's temporal-embedding-aggregation has them
+Settings of Radford et al., 2021, A.3, in the form used by LAION's temporal-embedding-aggregation
 (`src/evaluation/linear_probe.py`): scikit-learn's LogisticRegression(C=0.316, max_iter=1000, random_state=0): L-BFGS.
 
 scikit-learn holds several N × C arrays at once: 1.5 GB each for Kinetics-700 (536,489 × 700). Above `BLOCKWISE_FROM`,
-or where there is a GPU, the same objective is minimised by the same L-BFGS, its gradient summed over blocks of videos.
+or on a GPU, the same objective is minimized by the same L-BFGS, with the gradient summed over blocks of videos.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ C = 0.316
 MAX_ITER = 1000
 TOLERANCE = 1e-4
 BLOCKWISE_FROM = 50_000_000
-"""N × C from which on the blockwise solver is used; scikit-learn then takes about 1 GB."""
+"""N × C above which the blockwise solver is used; scikit-learn needs about 1 GB at this size."""
 
 
 def probe_ranks(
@@ -38,14 +38,14 @@ def probe_ranks(
     seed: int = 0,
     device: str = "cpu",
 ) -> list[Ranks]:
-    """Learns on train; the rank of the right label of every video of each other split.
+    """Trains on train, and ranks the correct label of every video of the other splits.
 
     Args:
         train: `(N, D)` mean vectors.
-        train_labels: `(N,)`, at least two different ones.
-        tests: Vectors and labels of other splits. A label that train does not have cannot be found: rank infinity.
-        seed: As scikit-learn's `random_state` (L-BFGS draws nothing; it is kept for the record).
-        device: Where the blockwise solver works.
+        train_labels: `(N,)`, with at least two different labels.
+        tests: Vectors and labels of the other splits. A label that does not occur in train has the rank infinity.
+        seed: scikit-learn's `random_state`, which L-BFGS does not use; it is recorded with the result.
+        device: Device of the blockwise solver.
     """
     classes, targets = np.unique(np.array(train_labels), return_inverse=True)
     if device != "cpu" or len(train) * len(classes) > BLOCKWISE_FROM:
@@ -58,11 +58,11 @@ def probe_ranks(
 def fit_sklearn(
     vectors: Matrix, targets: NDArray[np.int64], seed: int = 0, max_iter: int = MAX_ITER
 ) -> tuple[Matrix, Matrix]:
-    """Weights `(C, D)` and bias `(C,)` by scikit-learn; two classes get two rows of opposite sign."""
+    """Weights `(C, D)` and bias `(C,)` by scikit-learn; for two classes, two rows of opposite sign."""
     from sklearn.linear_model import LogisticRegression
 
     model = LogisticRegression(C=C, max_iter=max_iter, tol=TOLERANCE, random_state=seed)
-    with warnings.catch_warnings():  # few samples per class are what a small dataset has
+    with warnings.catch_warnings():  # a small dataset has few samples per class
         warnings.filterwarnings("ignore", "The number of unique classes is greater than 50%")
         model.fit(vectors, targets)
     weights, bias = model.coef_, model.intercept_
@@ -79,15 +79,15 @@ def fit_blockwise(
     block: int = 16_384,
     max_iter: int = MAX_ITER,
 ) -> tuple[Matrix, Matrix]:
-    """The same regression with memory for one block of `block · C` scores, on a CPU or a GPU.
+    """The same regression with `block · C` scores in memory at a time, on a CPU or a GPU.
 
     Args:
         vectors: float32 `(N, D)`.
         targets: `(N,)` in `0 … n_classes - 1`.
-        n_classes: How many classes there are.
+        n_classes: Number of classes.
         device: A torch device.
-        block: Videos whose scores are held at a time.
-        max_iter: Steps of L-BFGS at most.
+        block: Number of videos whose scores are in memory at a time.
+        max_iter: Maximum number of iterations.
 
     Returns:
         Weights `(C, D)` and bias `(C,)`.
@@ -107,7 +107,7 @@ def fit_blockwise(
         gradient[:, :dim] += strength * weights
         return loss + 0.5 * strength * float((weights**2).sum()), gradient.ravel()
 
-    # As sklearn.linear_model._logistic calls it.
+    # The options that sklearn.linear_model._logistic passes.
     options: dict[str, Any] = {
         "maxiter": max_iter,
         "maxls": 50,

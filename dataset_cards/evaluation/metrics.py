@@ -1,6 +1,6 @@
-"""Ranks, and what is counted from them. Every measure of this package goes through `ranks`.
+"""Ranks, and the measures derived from them. Every measure of this package uses `ranks`.
 
-scores of one video over three classes  [0.1, 0.7, 0.2], the right one is 2  →  rank 2: wrong at 1, right at 5
+scores of one video over three classes  [0.1, 0.7, 0.2], the correct one is 2  →  rank 2: wrong at 1, correct at 5
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ Ranks = NDArray[np.float64]
 
 
 def ranks(scores: NDArray[np.floating[Any]], targets: NDArray[np.integer[Any]]) -> Ranks:
-    """The place of the right entry in each row, 1 for the first.
+    """The rank of the correct entry in each row, 1 for the first.
 
-    A tie counts as its mean place: a model that scores everything alike is not right by the order of the columns.
+    Ties share their mean rank, so that a model with equal scores for all entries gains nothing from their order.
 
     Args:
-        scores: `(N, M)`, the higher the better.
-        targets: `(N,)`, the right column of each row.
+        scores: `(N, M)`, higher is better.
+        targets: `(N,)`, the correct column of each row.
 
     Returns:
-        float64 `(N,)`: 1 + how many score higher + half of the others that score the same.
+        float64 `(N,)`: 1 + the number of higher scores + half the number of other equal scores.
     """
     own = np.take_along_axis(scores, targets[:, None], axis=1)
     higher = np.count_nonzero(scores > own, axis=1)
@@ -34,7 +34,7 @@ def ranks(scores: NDArray[np.floating[Any]], targets: NDArray[np.integer[Any]]) 
 
 
 def share_within(places: Ranks, k: int) -> float:
-    """The share of rows whose right entry is among the first `k`: top-k accuracy, or R@k."""
+    """The share of rows whose correct entry is among the first `k`: top-k accuracy, or R@k."""
     return float(np.mean(places <= k))
 
 

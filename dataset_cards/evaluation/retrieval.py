@@ -1,11 +1,11 @@
-"""Text to video and video to text: where the right one stands when all of a split are sorted by cosine.
+"""Text-to-video and video-to-text retrieval: ranks of the correct candidates among all candidates of a split.
 
-    three videos, captions a; b, c; d     text→video: 4 questions, 3 candidates
-                                          video→text: 3 questions, 3 candidates: a video scores by its best caption
+    three videos with the captions a; b, c; d     text to video: 4 queries, 3 candidates
+                                                  video to text: 3 queries, 3 candidates (best caption of each video)
 
-Text to video asks with every caption. Video to text takes the captions of one video together, the best one speaking for
-them, as CLIP4Clip's multi-sentence evaluation (Luo et al., 2021, `main_task_retrieval.py`) and LAION's
-temporal-embedding-aggregation (`src/evaluation/retrieval.py`) do.
+In text to video, every caption is a query. In video to text, the best-ranked caption of a video counts, as in
+CLIP4Clip's multi-sentence evaluation (Luo et al., 2021, `main_task_retrieval.py`) and LAION's
+temporal-embedding-aggregation (`src/evaluation/retrieval.py`).
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ def text_to_video_ranks(videos: Matrix, texts: Matrix, owner: NDArray[np.int64],
     """The rank of each caption's video among all videos.
 
     Args:
-        videos: `(N, D)`, of length 1.
-        texts: `(M, D)`, of length 1.
+        videos: `(N, D)`, L2-normalized.
+        texts: `(M, D)`, L2-normalized.
         owner: `(M,)`, the video of each caption.
-        block: Captions compared at a time: bounds the memory to `block · N` numbers.
+        block: Number of captions compared at a time; `block · N` similarities are in memory.
     """
     return np.concatenate(
         [ranks(texts[i : i + block] @ videos.T, owner[i : i + block]) for i in range(0, len(texts), block)]
@@ -34,13 +34,13 @@ def text_to_video_ranks(videos: Matrix, texts: Matrix, owner: NDArray[np.int64],
 
 
 def video_to_text_ranks(videos: Matrix, texts: Matrix, owner: NDArray[np.int64], block: int = 1024) -> Ranks:
-    """The rank of each video's captions, its best one standing for them, among those of all videos.
+    """The rank of each video's best caption among the best captions of all videos.
 
     Args:
-        videos: `(N, D)`, of length 1.
-        texts: `(M, D)`, of length 1, the captions of a video side by side.
+        videos: `(N, D)`, L2-normalized.
+        texts: `(M, D)`, L2-normalized, the captions of a video in consecutive rows.
         owner: `(M,)`, ascending, each of `0 … N - 1` at least once.
-        block: Videos compared at a time.
+        block: Number of videos compared at a time.
     """
     starts = np.searchsorted(owner, np.arange(len(videos)))
     found = []
@@ -51,11 +51,11 @@ def video_to_text_ranks(videos: Matrix, texts: Matrix, owner: NDArray[np.int64],
 
 
 def retrieval(videos: Matrix, texts: Matrix, captions_per_video: Sequence[int]) -> dict[str, dict[str, float]]:
-    """R@1, R@5, R@10, median and mean rank, both ways.
+    """R@1, R@5, R@10, median and mean rank, in both directions.
 
     Args:
-        videos: `(N, D)`, of length 1.
-        texts: `(sum(captions_per_video), D)`, of length 1, in the order of the videos.
+        videos: `(N, D)`, L2-normalized.
+        texts: `(sum(captions_per_video), D)`, L2-normalized, in the order of the videos.
         captions_per_video: `(N,)`, at least 1 each.
     """
     owner = np.repeat(np.arange(len(videos)), captions_per_video)

@@ -1,11 +1,11 @@
 """All evaluations of one dataset, into `data/work/<hub_name>/evaluation.json`.
 
     {"dataset": "CLIP-Shapes", "dataset_sha256": "…", "model": "tiny-clip", "weights_sha256": "…",
-     "settings": {"tasks": […], "templates": […], "seed": 0, "near_duplicate": 0.98},
+     "unit": "frame", "thing": "video", "settings": {"tasks": […], "templates": […], "seed": 0, "near_duplicate": 0.98},
      "zero_shot": {"classes": 24, "splits": {"test": {"samples": 16, "frame": {"top1": 1.0, …}, "pooled": {…}}}},
-     "linear_probe": {…}, "retrieval": {…}, "leakage": {…}}
+     "linear_probe": {…}, "retrieval": {…}, "leakage": {…}, "skipped": {"moments": "no caption has …"}}
 
-A task that does not apply (no labels, no train split, captions that are nothing but labels) leaves no entry.
+A task that does not apply to the dataset or its model has an entry in `skipped` instead, with the reason.
 """
 
 from __future__ import annotations
@@ -18,37 +18,50 @@ from typing import Any
 
 import numpy as np
 
+from dataset_cards.card_inputs import dataset_sha256, read_shards, rows
 from dataset_cards.evaluation.features import Matrix, Videos, frame_blocks, one_per_video, read_videos
 from dataset_cards.evaluation.leakage import THRESHOLD, nearest, worst
 from dataset_cards.evaluation.linear_probe import probe_ranks
 from dataset_cards.evaluation.metrics import accuracy
+from dataset_cards.evaluation.moment_retrieval import evaluate_split
 from dataset_cards.evaluation.retrieval import retrieval
-from dataset_cards.evaluation.text import NoTextTowerError, TextTower, encoder_files
-from dataset_cards.evaluation.zero_shot import class_weights, frame_ranks, pooled_ranks, read_templates
-from dataset_cards.evaluation.zero_shot import strip as video_strip
-from dataset_cards.facts import dataset_sha256, read_shards, rows
+from dataset_cards.evaluation.strips import caption_strip, label_strip
+from dataset_cards.evaluation.text import encoder_files
+from dataset_cards.evaluation.zero_shot import Logits, class_weights, frame_ranks, pooled_ranks, read_templates
 from dataset_cards.statistics import Row
 from preprocess.console import progress
+from preprocess.encoders import NoTextTowerError, TextTower, load_text_tower
+from preprocess.formats.generations import replaced_rows
 from preprocess.formats.layout import Layout, read_json, write_json
 from preprocess.formats.manifest import MANIFEST_FILE, Manifest
 from preprocess.formats.manifest import read as read_manifest
 from preprocess.samples import JSON, SPLITS, ShardReport, Split
 
-TASKS = ("zero-shot", "linear-probe", "retrieval", "leakage")
+NEEDS = {
+    "zero-shot": "the dataset has fewer than two labels",
+    "linear-probe": "it needs a train split with at least two labels, and another split with labels",
+    "retrieval": "the captions are the labels, or there are none",
+    "moments": "no caption has a start and an end time",
+    "leakage": "there is only one split",
+}
+"""The tasks, in the order of the card, and why each of them may not apply."""
+
+TASKS = tuple(NEEDS)
 FILE = "evaluation.json"
-STRIP_FRAMES = 120
+FORMAT = 2
+"""Raised when the file has other fields than before, so that older results are computed again."""
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What a person may choose.
+    """Options of the user.
 
     Attributes:
-        tasks: Of `TASKS`.
-        templates: The prompts of zero-shot classification.
-        seed: Of the linear probe.
-        near_duplicate: Cosine from which two videos count as near-duplicates.
-        model: Folder of the model, when the manifest's name does not lead to it.
+        tasks: Names from `TASKS`.
+        templates: The prompts of zero-shot classification; empty for the built-in ones.
+        seed: Seed of the linear probe and of random moments.
+        near_duplicate: Pairs of videos with at least this cosine similarity count as near-duplicates.
+        model: Folder of the model, if the manifest's name does not resolve to it.
         device: A torch device.
     """
 
@@ -60,7 +73,7 @@ class Options:
     device: str = "cpu"
 
     def to_json(self) -> JSON:
-        """Everything the numbers depend on."""
+        """The options that change the results."""
         return {
             "tasks": list(self.tasks),
             "templates": list(self.templates or read_templates()),
@@ -71,12 +84,12 @@ class Options:
 
 @dataclass(frozen=True, slots=True)
 class Data:
-    """What the tasks look at.
+    """Input of the tasks.
 
     Attributes:
-        videos: Per split that has any.
-        rows: The samples of a split, read anew.
-        tower: The text tower; loaded when first asked for.
+        videos: Pooled videos of each split that is not empty.
+        rows: Reads the samples of a split again.
+        tower: The text tower; loaded on the first call.
     """
 
     videos: Mapping[Split, Videos]
@@ -85,30 +98,45 @@ class Data:
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """All classes of the dataset, sorted."""
+        """All labels of the dataset, sorted."""
         return tuple(sorted({label for v in self.videos.values() for label in v.labels if label is not None}))
 
-    def judged(self, labelled: bool = False) -> list[Split]:
-        """The splits to be judged on: val and test, or train where there is nothing else."""
-        able = [s for s, v in self.videos.items() if not labelled or any(label is not None for label in v.labels)]
+    @property
+    def thing(self) -> str:
+        """What a sample was made from: an image, a video, or a file if there are both."""
+        images, n = sum(v.images for v in self.videos.values()), sum(map(len, self.videos.values()))
+        return "video" if not images else "image" if images == n else "file"
+
+    def tested(self, labeled: bool = False) -> list[Split]:
+        """The splits to evaluate on: val and test, or train if there is no other split.
+
+        Args:
+            labeled: Consider only splits in which some video has a label.
+        """
+        able = [s for s, v in self.videos.items() if not labeled or any(label is not None for label in v.labels)]
         return [s for s in able if s != "train"] or able
 
 
 def evaluate(layout: Layout, options: Options, overwrite: bool = False) -> JSON:
     """Runs the tasks that apply and writes the file.
 
-    What is there already for these shards, this model and these settings is kept, unless `overwrite`.
+    Existing results for the same shards, model and settings are kept, unless `overwrite`.
+
+    Returns:
+        The content of the file.
 
     Raises:
-        UserError: The dataset is not whole, or its model is not there.
+        UserError: The dataset is incomplete, or its model does not exist.
     """
     manifest = read_manifest(layout.dataset / MANIFEST_FILE)
     shards = read_shards(layout.dataset, manifest)
     head = {
+        "format": FORMAT,
         "dataset": layout.hub_name,
         "dataset_sha256": dataset_sha256(shards),
         "model": manifest["encoder"]["model"],
         "weights_sha256": manifest["encoder"]["weights_sha256"],
+        "unit": manifest["encoder"].get("unit", "frame"),
         "settings": options.to_json(),
     }
     before = read_json(layout.work / FILE)
@@ -119,62 +147,76 @@ def evaluate(layout: Layout, options: Options, overwrite: bool = False) -> JSON:
         "zero-shot": zero_shot,
         "linear-probe": linear_probe,
         "retrieval": text_retrieval,
+        "moments": moments,
         "leakage": leakage,
     }
-    found: dict[str, JSON | None] = {}
-    for name, task in tasks.items():
-        if name in options.tasks:
-            try:
-                found[name.replace("-", "_")] = task(data, options)
-            except NoTextTowerError as error:
-                print(f"{name} is left out: {error.cause}")
-    result: JSON = _rounded(head | {name: numbers for name, numbers in found.items() if numbers is not None})
+    found: JSON = {}
+    skipped: dict[str, str] = {}
+    for name in options.tasks:
+        try:
+            numbers, reason = tasks[name](data, options), NEEDS[name]
+        except NoTextTowerError as error:
+            numbers, reason = None, error.cause
+        if numbers is None:
+            skipped[name] = reason
+        else:
+            found[name.replace("-", "_")] = numbers
+    result: JSON = _rounded(head | {"thing": data.thing} | found | {"skipped": skipped})
     layout.work.mkdir(parents=True, exist_ok=True)
     write_json(layout.work / FILE, result)
     return result
 
 
 def zero_shot(data: Data, options: Options) -> JSON | None:
-    """Labels as prompts; None below two classes."""
+    """Zero-shot classification by the text tower; None if there are fewer than two labels."""
     labels = data.labels
     if len(labels) < 2:
         return None
     tower = data.tower()
+    logits = Logits(tower.probabilities, tower.scale, tower.bias)
     weights = class_weights(labels, options.templates or read_templates(), tower.encode)
     index = {label: i for i, label in enumerate(labels)}
+    tested = data.tested(labeled=True)
+    last = tested[-1]
     splits: JSON = {}
-    for split in data.judged(labelled=True):
+    for split in tested:
         videos = data.videos[split]
         kept = [i for i, label in enumerate(videos.labels) if label is not None]
         targets = np.array([index[str(videos.labels[i])] for i in kept])
         splits[split] = {
             "samples": len(kept),
-            "frame": accuracy(frame_ranks(frame_blocks(data.rows(split)), weights, labels, tower.scale)),
+            "frame": accuracy(frame_ranks(frame_blocks(data.rows(split)), weights, labels, logits)),
             "pooled": accuracy(pooled_ranks(videos.direction[kept], weights, targets)),
         }
-    strip = _strip(data, weights, tower.scale)
-    return {"classes": len(labels), "scale": tower.scale, "splits": splits, "strip": strip}
+    return {
+        "classes": len(labels),
+        "probabilities": logits.kind,
+        "scale": logits.scale,
+        **({"bias": logits.bias} if logits.bias else {}),
+        "splits": splits,
+        "strip": label_strip(data.rows(last), last, labels, weights, logits),
+    }
 
 
 def linear_probe(data: Data, options: Options) -> JSON | None:
-    """Learnt on train, judged on val and test; None without two classes in train or without another split."""
+    """Logistic regression trained on train, tested on val and test; None without labels or another split."""
     train = data.videos.get("train")
-    judged = [split for split in data.judged(labelled=True) if split != "train"]
-    if train is None or not judged:
+    tested = [split for split in data.tested(labeled=True) if split != "train"]
+    if train is None or not tested:
         return None
-    vectors, labels = _labelled(train)
+    vectors, labels = _labeled(train)
     if len(set(labels)) < 2:
         return None
-    tests = [_labelled(data.videos[split]) for split in judged]
+    tests = [_labeled(data.videos[split]) for split in tested]
     found = probe_ranks(vectors, labels, tests, options.seed, options.device)
-    splits = {split: {"samples": len(places), **accuracy(places)} for split, places in zip(judged, found, strict=True)}
+    splits = {split: {"samples": len(places), **accuracy(places)} for split, places in zip(tested, found, strict=True)}
     return {"classes": len(set(labels)), "train_samples": len(labels), "splits": splits}
 
 
 def text_retrieval(data: Data, options: Options) -> JSON | None:
-    """Captions to videos and back; None where every caption is a label, so that many videos share one."""
+    """Text-to-video and video-to-text retrieval; None if every caption is a label, which many videos share."""
     splits: JSON = {}
-    for split in data.judged():
+    for split in data.tested():
         videos = data.videos[split]
         named = all(own == (label,) for own, label in zip(videos.captions, videos.labels, strict=True))
         if len(videos) < 2 or named:
@@ -189,8 +231,21 @@ def text_retrieval(data: Data, options: Options) -> JSON | None:
     return {"splits": splits} if splits else None
 
 
+def moments(data: Data, options: Options) -> JSON | None:
+    """Moment retrieval by timed captions; None if no caption has a time."""
+    splits: dict[Split, JSON] = {}
+    for split in data.tested():
+        found = evaluate_split(data.rows(split), lambda texts: data.tower().encode(texts), options.seed)
+        if found is not None:
+            splits[split] = found
+    if not splits:
+        return None
+    last = list(splits)[-1]
+    return {"splits": splits, "strip": caption_strip(data.rows(last), last, data.tower().encode)}
+
+
 def leakage(data: Data, options: Options) -> JSON | None:
-    """Near-duplicates of each split in the splits before it; None for a dataset of one split."""
+    """Near-duplicates of each split in the splits before it; None if there is only one split."""
     pairs = []
     order = list(data.videos)
     for query in order[1:]:
@@ -219,26 +274,11 @@ def leakage(data: Data, options: Options) -> JSON | None:
     return {"near_duplicate": options.near_duplicate, "pairs": pairs} if pairs else None
 
 
-def _strip(data: Data, weights: Matrix, scale: float) -> JSON:
-    """The labelled video with the most frames, the first of equals, for the figure of one video over time."""
-    split = data.judged(labelled=True)[-1]
-    labelled = (row for row in data.rows(split) if len(row[1]) and row[3].get("label") is not None)
-    _, vectors, _, meta = max(labelled, key=lambda row: min(len(row[1]), STRIP_FRAMES))
-    own = data.labels.index(str(meta["label"]))
-    chosen, shares = video_strip(vectors[:STRIP_FRAMES].astype(np.float32), weights, scale, own)
-    return {
-        "key": meta["key"],
-        "split": split,
-        "label": str(meta["label"]),
-        "timestamps": meta["timestamps"][:STRIP_FRAMES],
-        "labels": [data.labels[i] for i in chosen],
-        "shares": shares.tolist(),
-    }
-
-
 def _data(layout: Layout, manifest: Manifest, shards: Sequence[ShardReport], options: Options) -> Data:
+    replaced = replaced_rows(manifest)
+
     def split_rows(split: Split) -> Iterator[Row]:
-        found = chain.from_iterable(rows(layout.dataset / s.file) for s in shards if s.split == split)
+        found = chain.from_iterable(rows(layout.dataset / s.file, replaced) for s in shards if s.split == split)
         return one_per_video(found) if manifest["caption_mode"] == "each" else found
 
     encoder, source = manifest["encoder"], read_json(layout.source)
@@ -252,7 +292,7 @@ def _data(layout: Layout, manifest: Manifest, shards: Sequence[ShardReport], opt
     return Data(
         {split: found for split, found in videos.items() if len(found)},
         split_rows,
-        cache(lambda: TextTower(encoder_files(encoder, options.model or source.get("model")), options.device)),
+        cache(lambda: load_text_tower(encoder_files(encoder, options.model or source.get("model")), options.device)),
     )
 
 
@@ -262,14 +302,14 @@ def _watched(found: Iterator[Row], tick: Callable[[], object]) -> Iterator[Row]:
         tick()
 
 
-def _labelled(videos: Videos) -> tuple[Matrix, list[str]]:
+def _labeled(videos: Videos) -> tuple[Matrix, list[str]]:
     kept = [i for i, label in enumerate(videos.labels) if label is not None]
     labels = [str(videos.labels[i]) for i in kept]
     return (videos.mean if len(kept) == len(videos) else videos.mean[kept]), labels
 
 
 def _rounded(value: Any) -> Any:
-    """Floats to six places: what lies below differs from one processor to another."""
+    """Rounds floats to six decimal places: further digits depend on the processor."""
     if isinstance(value, float):
         return round(value, 6)
     if isinstance(value, dict):

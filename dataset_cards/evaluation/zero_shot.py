@@ -1,16 +1,18 @@
-"""Zero-shot classification: each label is a prompt, and a video has the label whose prompt its frames are nearest to.
+"""Zero-shot classification: the predicted label is the one whose prompts are most similar to the frames of the video.
 
-    prompts of "ring"     "a video of ring.", "a photo of ring.", …  →  mean of their directions: one weight vector
-    scores of one video   softmax(scale · frame · weights) per frame, averaged over its frames
+    prompts of "ring"     "a video of ring.", "a photo of ring.", …  →  mean of their unit vectors: one weight vector
+    scores of one video   softmax(scale · frame · weights) of each frame, averaged over its frames; for models trained
+                          with a sigmoid loss, the sigmoid of scale · frame · weights + bias
 
 Sources: prompts and their ensemble, Radford et al., "Learning Transferable Visual Models From Natural Language
 Supervision", 2021, 3.1.4; the mean of softmaxes over frames, LAION's temporal-embedding-aggregation,
-`src/evaluation/zero_shot.py`.
+`src/evaluation/zero_shot.py`; the sigmoid, Zhai et al., "Sigmoid Loss for Language Image Pre-Training", 2023.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +20,7 @@ from numpy.typing import NDArray
 
 from dataset_cards.evaluation.features import Matrix, unit
 from dataset_cards.evaluation.metrics import Ranks, ranks
+from preprocess.encoders.spec import Probabilities
 from preprocess.errors import UserError
 
 TEMPLATES = Path(__file__).with_name("templates.txt")
@@ -25,26 +28,28 @@ Encode = Callable[[Sequence[str]], Matrix]
 
 
 def read_templates(path: Path = TEMPLATES) -> tuple[str, ...]:
-    """The prompts of a text file, one a line, `{}` where the label goes; empty lines are left out.
+    """Reads prompts from a text file, one per line, with `{}` in place of the label; empty lines are ignored.
 
     Raises:
-        UserError: There is no such file, no prompt in it, or a line without `{}`.
+        UserError: The file cannot be read, has no prompt, or has a line without exactly one `{}`.
     """
     try:
         lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} cannot be read as UTF-8 text ({error})", "Name a text file of prompts.") from None
+        raise UserError(f"{path} cannot be read as UTF-8 text ({error})", "Give a text file of prompts.") from None
     templates = tuple(line for line in lines if line)
     for line in templates or ("",):
         if line.count("{}") != 1:
-            raise UserError(f"{path}: the prompt {line!r} does not have one {{}}", "Put {} where the label goes.")
+            raise UserError(
+                f"{path}: the prompt {line!r} must contain {{}} exactly once", "Put {} in place of the label."
+            )
     return templates
 
 
 def class_weights(labels: Sequence[str], templates: Sequence[str], encode: Encode) -> Matrix:
-    """One direction per label: the mean of its prompts' directions, brought to length 1; float32 `(C, D)`.
+    """One vector per label: the mean of the L2-normalized vectors of its prompts, L2-normalized; float32 `(C, D)`.
 
-    Underscores in a label are read as spaces (`crab_nebula`).
+    Underscores in a label become spaces (`crab_nebula`).
     """
     rows = []
     for label in labels:
@@ -53,38 +58,60 @@ def class_weights(labels: Sequence[str], templates: Sequence[str], encode: Encod
     return np.stack(rows)
 
 
-def frame_scores(frames: Matrix, starts: NDArray[np.int64], weights: Matrix, scale: float) -> Matrix:
-    """Per video the mean over its frames of softmax(scale · frame · weights).
+@dataclass(frozen=True, slots=True)
+class Logits:
+    """How a model turns cosine similarities into probabilities: softmax or sigmoid of scale · cosine + bias.
+
+    Attributes:
+        kind: `softmax` over labels, or `sigmoid` of each label independently.
+        scale: exp of the model's `logit_scale`.
+        bias: The model's `logit_bias`; 0 if it has none.
+    """
+
+    kind: Probabilities
+    scale: float
+    bias: float = 0.0
+
+    def probabilities(self, frames: Matrix, weights: Matrix) -> Matrix:
+        """Probability of each label for each frame: `(F, D)` and `(C, D)`, both L2-normalized, to `(F, C)`."""
+        logits = self.scale * (frames @ weights.T) + self.bias
+        return softmax(logits) if self.kind == "softmax" else sigmoid(logits)
+
+
+def frame_scores(frames: Matrix, starts: NDArray[np.int64], weights: Matrix, logits: Logits) -> Matrix:
+    """The probabilities of each label, averaged over the frames of each video.
 
     Args:
-        frames: `(F, D)`, of length 1.
+        frames: `(F, D)`, L2-normalized.
         starts: `(N,)`, the first row of each video in `frames`.
-        weights: `(C, D)`, of length 1.
-        scale: The model's temperature: exp of its `logit_scale`.
+        weights: `(C, D)`, L2-normalized.
+        logits: How the model turns cosines into probabilities.
 
     Returns:
-        `(N, C)`, rows sum to 1.
+        `(N, C)`.
     """
-    probabilities = softmax(scale * (frames @ weights.T))
+    probabilities = logits.probabilities(frames, weights)
     counts = np.diff([*starts.tolist(), len(frames)])
     summed = np.add.reduceat(probabilities, starts, axis=0)
     return (summed / counts[:, None]).astype(np.float32)
 
 
-def strip(vectors: Matrix, weights: Matrix, scale: float, own: int, shown: int = 8) -> tuple[list[int], Matrix]:
-    """One video over time: which labels its frames have most of, and how much.
+def strongest_labels(
+    vectors: Matrix, weights: Matrix, logits: Logits, own: int, shown: int = 8
+) -> tuple[list[int], Matrix]:
+    """The labels with the highest mean probability over the rows of one video, and their probabilities.
 
     Args:
-        vectors: `(T, D)`, of any length.
-        weights: `(C, D)`, of length 1.
-        scale: As in `frame_scores`.
-        own: The row of the video's own label, which is always among those shown.
-        shown: How many labels.
+        vectors: `(T, D)`, not normalized.
+        weights: `(C, D)`, L2-normalized.
+        logits: As in `frame_scores`.
+        own: The row of the video's own label, which is always included.
+        shown: Number of labels.
 
     Returns:
-        Their rows in `weights`, the strongest first, and the softmax of each frame `(T, shown)`.
+        Their rows in `weights`, in descending order, and their probabilities for each frame `(T, shown)`.
     """
-    shares = softmax(scale * (unit(vectors) @ weights.T))
+    shares = logits.probabilities(unit(vectors), weights)
     strongest = np.argsort(-shares.mean(axis=0), kind="stable")[:shown].tolist()
     if own not in strongest:
         strongest[-1] = own
@@ -92,9 +119,15 @@ def strip(vectors: Matrix, weights: Matrix, scale: float, own: int, shown: int =
 
 
 def softmax(logits: Matrix) -> Matrix:
-    """Over the last axis, shifted by the largest so that nothing overflows."""
+    """Softmax over the last axis, shifted by the maximum to avoid overflow."""
     powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
     shares: Matrix = powers / powers.sum(axis=-1, keepdims=True)
+    return shares
+
+
+def sigmoid(logits: Matrix) -> Matrix:
+    """Sigmoid of each element, by tanh, which does not overflow."""
+    shares: Matrix = 0.5 * (1 + np.tanh(0.5 * logits))
     return shares
 
 
@@ -102,19 +135,19 @@ def frame_ranks(
     blocks: Iterable[tuple[Matrix, NDArray[np.int64], Sequence[str]]],
     weights: Matrix,
     labels: Sequence[str],
-    scale: float,
+    logits: Logits,
 ) -> Ranks:
     """The rank of each video's label by `frame_scores`; `blocks` as from `features.frame_blocks`."""
     index = {label: i for i, label in enumerate(labels)}
     found = [
-        ranks(frame_scores(frames, starts, weights, scale), np.array([index[label] for label in own]))
+        ranks(frame_scores(frames, starts, weights, logits), np.array([index[label] for label in own]))
         for frames, starts, own in blocks
     ]
     return np.concatenate(found)
 
 
 def pooled_ranks(direction: Matrix, weights: Matrix, targets: NDArray[np.int64], block: int = 8192) -> Ranks:
-    """The rank of each video's label by the cosine of its mean direction and the weights."""
+    """The rank of each video's label by the cosine similarity of its direction and the weights."""
     return np.concatenate(
         [ranks(direction[i : i + block] @ weights.T, targets[i : i + block]) for i in range(0, len(direction), block)]
     )

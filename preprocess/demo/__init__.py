@@ -1,1 +1,1 @@
-"""The embedded default: a renderer of short videos of moving shapes, and the tiny CLIP that was trained on it."""
+"""The embedded demo dataset: a renderer of short videos of moving shapes, and the tiny CLIP trained on them."""

@@ -1,6 +1,6 @@
-"""Draws scenes as frames and writes frames as videos: numpy and PyAV, no fonts, no files but the one asked for.
+"""Renders scenes as frames and encodes frames as videos, with numpy and PyAV alone.
 
-    >>> frames = render_frames(Scene("red", "circle", "left"), n_frames=24, seed=7)
+    >>> frames = render_frames(ShapeScene("red", "circle", "left"), n_frames=24, seed=7)
     >>> frames.shape, frames.dtype
     ((24, 96, 128, 3), dtype('uint8'))
     >>> write_video(Path("red_circle.mp4"), frames, fps=12)
@@ -11,7 +11,7 @@ The same seed gives the same frames, and on one machine the same bytes of video.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -19,13 +19,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from preprocess.demo.scenes import SIZE, Colour, Motion, Scene, Shape
+from preprocess.demo.plan import DemoVideo
+from preprocess.demo.scenes import CLEAR, SIZE, Color, Disturbance, Motion, Shape, ShapeScene
+from preprocess.storage import atomic_path, remove_temporary
 
 Image = NDArray[np.uint8]
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
-PALETTE: dict[Colour, tuple[int, int, int]] = {
+PALETTE: dict[Color, tuple[int, int, int]] = {
     "red": (216, 32, 36),
     "orange": (242, 134, 24),
     "yellow": (238, 222, 40),
@@ -35,16 +37,19 @@ PALETTE: dict[Colour, tuple[int, int, int]] = {
     "purple": (134, 48, 186),
     "pink": (246, 128, 190),
 }
-"""RGB of each colour before it is varied: brightness by up to 12 %, each channel by up to 8."""
+"""RGB of each color before variation: brightness by up to 12 %, each channel by up to 8."""
 
 DIRECTIONS: dict[Motion, tuple[int, int]] = {"left": (0, -1), "right": (0, 1), "up": (-1, 0), "down": (1, 0)}
-"""Rows and columns, as images count them: the row grows downwards."""
+"""Rows and columns; rows grow downwards."""
 
 EXTENT = 1.13
-"""Radii from a shape's centre to its farthest point, over all shapes: a corner of the triangle."""
+"""Radii from a shape's center to its farthest point, over all shapes: a corner of the triangle."""
 
 SUBPIXELS = 4
 """Samples per pixel along each axis: an edge has 17 levels."""
+
+HAZE_GRAY = 110.0
+"""Brightness of haze and bars, of 255."""
 
 
 def _star(x: Floats, y: Floats) -> Bools:
@@ -71,112 +76,148 @@ INSIDE: dict[Shape, Callable[[Floats, Floats], Bools]] = {
     "ring": lambda x, y: abs(np.hypot(x, y) - 0.72) <= 0.22,
     "heart": _heart,
 }
-"""Whether a point is part of the shape, in radii from its centre: x to the right, y upwards."""
+"""Whether a point is part of the shape, in radii from its center: x to the right, y upwards."""
 
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What a seed settles about a scene.
+    """What the seed determines about a scene.
 
     Attributes:
-        radius: Of the shape, in pixels.
-        start: Row and column of its centre in the first frame, in pixels.
+        radius: Radius of the shape, in pixels.
+        start: Row and column of its center in the first frame, in pixels.
         end: The same in the last frame.
         tilt: Rotation of the shape, in radians.
-        colour: RGB, 0…255.
-        brightness: Of the grey background in the middle of the image, 0…255.
-        slope: How much the brightness changes from edge to edge, downwards and to the right.
+        color: RGB, 0…255.
+        brightness: Of the gray background at the center of the image, 0…255.
+        slope: Change of the brightness from edge to edge, downwards and to the right.
     """
 
     radius: float
     start: tuple[float, float]
     end: tuple[float, float]
     tilt: float
-    colour: tuple[float, float, float]
+    color: tuple[float, float, float]
     brightness: float
     slope: tuple[float, float]
 
 
-def draw_look(scene: Scene, size: tuple[int, int], rng: np.random.Generator) -> Look:
-    """Chooses size, path, tint and background; the shape stays within the central square, which a crop keeps."""
+def draw_look(scene: ShapeScene, size: tuple[int, int], rng: np.random.Generator, scale: float = 1.0) -> Look:
+    """Chooses size, path, tint and background; the shape stays within the central square, which cropping keeps."""
     side = min(size)
-    radius = rng.uniform(0.18, 0.28) * side
-    # How far the centre may be from the image's: along the path at least half of it is used, each way.
+    radius = scale * rng.uniform(0.18, 0.28) * side
+    # Largest distance of the shape's center from the image's; the path uses at least half of it, each way.
     reach = side / 2 - EXTENT * radius
     along = np.array(DIRECTIONS[scene.motion])
     across = 1 - abs(along)
     aside = across * rng.uniform(-reach, reach)
-    centre = np.array(size) / 2
-    start = centre + aside - along * rng.uniform(0.5, 1) * reach
-    end = centre + aside + along * rng.uniform(0.5, 1) * reach
-    colour = np.array(PALETTE[scene.colour]) * rng.uniform(0.88, 1.12) + rng.uniform(-8, 8, 3)
-    red, green, blue = np.clip(colour, 0, 255).tolist()
-    # Dark backgrounds: each colour stands out by brightness as well as hue, and a small model learns shapes in minutes.
+    center = np.array(size) / 2
+    start = center + aside - along * rng.uniform(0.5, 1) * reach
+    end = center + aside + along * rng.uniform(0.5, 1) * reach
+    color = np.array(PALETTE[scene.color]) * rng.uniform(0.88, 1.12) + rng.uniform(-8, 8, 3)
+    red, green, blue = np.clip(color, 0, 255).tolist()
+    # Dark backgrounds: each color stands out by brightness as well as hue, so a small model learns shapes in minutes.
     return Look(
         radius=radius,
         start=(float(start[0]), float(start[1])),
         end=(float(end[0]), float(end[1])),
         tilt=rng.uniform(-math.pi / 18, math.pi / 18),
-        colour=(red, green, blue),
+        color=(red, green, blue),
         brightness=rng.uniform(20, 90),
         slope=(rng.uniform(-24, 24), rng.uniform(-24, 24)),
     )
 
 
 def render_frames(
-    scene: Scene, n_frames: int, size: tuple[int, int] = SIZE, seed: int | Sequence[int] = 0
+    scene: ShapeScene,
+    n_frames: int,
+    size: tuple[int, int] = SIZE,
+    seed: int | Sequence[int] = 0,
+    disturbance: Disturbance = CLEAR,
 ) -> NDArray[np.uint8]:
-    """Draws a scene; the shape crosses the image once, at constant speed.
+    """Renders a scene; the shape crosses the image once, at constant speed.
 
     Args:
         scene: What to draw.
         n_frames: How many frames, at least 1; one frame shows the path's beginning.
         size: Height and width in pixels.
-        seed: Settles size, path, tint and background (`Look`).
+        seed: Determines size, path, tint and background (`Look`), and where a disturbance is.
+        disturbance: What makes the scene hard to recognize.
 
     Returns:
         uint8 `(n_frames, H, W, 3)`, RGB.
     """
     if n_frames < 1:
         raise ValueError(f"n_frames must be at least 1, got {n_frames}")
-    look = draw_look(scene, size, np.random.default_rng(seed))
+    rng = np.random.default_rng(seed)
+    look = draw_look(scene, size, rng, disturbance.scale)
     background = _background(look, size)
     path = np.linspace(look.start, look.end, n_frames)
-    return np.stack([_paint(background, scene.shape, look, centre) for centre in path])
+    frames = np.stack([_paint(background, scene.shape, look, center) for center in path])
+    return frames if disturbance == CLEAR else disturb(frames, disturbance, rng)
+
+
+def disturb(frames: NDArray[np.uint8], how: Disturbance, rng: np.random.Generator) -> NDArray[np.uint8]:
+    """Puts a bar, haze and noise over the frames of a scene, in this order; `how.scale` is not used.
+
+    Args:
+        frames: uint8 `(T, H, W, 3)`.
+        how: How much of each.
+        rng: Determines where the bar is, and the noise.
+    """
+    height, width = frames.shape[1:3]
+    side = min(height, width)
+    shown = frames.astype(np.float32)
+    thickness = round(how.cover * side)
+    first = int(rng.integers(side - thickness + 1))
+    if rng.integers(2):
+        shown[:, (height - side) // 2 + first :][:, :thickness] = HAZE_GRAY
+    else:
+        shown[:, :, (width - side) // 2 + first :][:, :, :thickness] = HAZE_GRAY
+    shown += how.haze * (HAZE_GRAY - shown)
+    # Grain that stays in place: new grain in each frame would take most of the time of drawing and encoding.
+    shown += rng.normal(0, how.noise, (height, width, 1)).astype(np.float32)
+    return np.rint(shown, out=shown).clip(0, 255, out=shown).astype(np.uint8)
+
+
+def render_video(video: DemoVideo, size: tuple[int, int] = SIZE) -> Iterator[Image]:
+    """Draws the frames of a video of the plan, uint8 `(H, W, 3)` each, one scene in memory at a time."""
+    for place, part in enumerate(video.scenes):
+        yield from render_frames(part.scene, part.n_frames, size, video.seed(place), part.disturbance)
 
 
 def _background(look: Look, size: tuple[int, int]) -> Floats:
-    """Grey that changes smoothly from edge to edge: float64 `(H, W, 1)`, 0…255."""
+    """Gray that changes smoothly from edge to edge: float64 `(H, W, 1)`, 0…255."""
     rows, columns = (np.linspace(-0.5, 0.5, n) for n in size)
-    grey = look.brightness + look.slope[0] * rows[:, None] + look.slope[1] * columns[None, :]
-    return np.clip(grey, 0, 255)[:, :, None]
+    gray = look.brightness + look.slope[0] * rows[:, None] + look.slope[1] * columns[None, :]
+    return np.clip(gray, 0, 255)[:, :, None]
 
 
-def _paint(background: Floats, shape: Shape, look: Look, centre: Floats) -> Image:
+def _paint(background: Floats, shape: Shape, look: Look, center: Floats) -> Image:
     """One frame: the shape, antialiased, over the background. Only the box around the shape is sampled."""
     height, width = background.shape[:2]
     half = EXTENT * look.radius + 1
-    top, left = (max(0, math.floor(c - half)) for c in centre)
-    bottom, right = (min(n, math.ceil(c + half)) for n, c in zip((height, width), centre, strict=True))
+    top, left = (max(0, math.floor(c - half)) for c in center)
+    bottom, right = (min(n, math.ceil(c + half)) for n, c in zip((height, width), center, strict=True))
 
     rows, columns = (
         (np.arange(SUBPIXELS * (stop - start)) + 0.5) / SUBPIXELS + start
         for start, stop in ((top, bottom), (left, right))
     )
-    up = (centre[0] - rows[:, None]) / look.radius
-    across = (columns[None, :] - centre[1]) / look.radius
+    up = (center[0] - rows[:, None]) / look.radius
+    across = (columns[None, :] - center[1]) / look.radius
     cos, sin = math.cos(look.tilt), math.sin(look.tilt)
     inside = INSIDE[shape](across * cos + up * sin, up * cos - across * sin)
     coverage = inside.reshape(bottom - top, SUBPIXELS, right - left, SUBPIXELS).mean(axis=(1, 3))[:, :, None]
 
     frame = np.repeat(background, 3, axis=2)
     box = frame[top:bottom, left:right]
-    box += coverage * (np.array(look.colour) - box)
+    box += coverage * (np.array(look.color) - box)
     return np.rint(frame).astype(np.uint8)
 
 
 def write_video(path: Path, frames: Iterable[Image], fps: int | Fraction, **options: str) -> None:
-    """Writes frames as h264 in the container that the suffix names; the file appears whole, by rename.
+    """Writes frames as h264 in the container given by the suffix; the file is written atomically.
 
     Args:
         path: The file; its folder is made where it is missing.
@@ -192,32 +233,27 @@ def write_video(path: Path, frames: Iterable[Image], fps: int | Fraction, **opti
     import av
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    # One thread: with each number of them, x264 gives other bytes.
+    # One thread: x264's bytes depend on the number of threads.
     settings = {"crf": "20", "preset": "fast", "threads": "1", **options}
-    # The suffix stays: it names the container.
-    partial = path.with_name(f".{path.stem}.part{path.suffix}")
-    try:
-        with av.open(partial, "w") as container:
-            stream = container.add_stream("libx264", rate=Fraction(fps), options=settings)
-            stream.pix_fmt = "yuv420p"
-            shape: tuple[int, ...] | None = None
-            for frame in frames:
-                if shape is None:
-                    shape = _video_shape(frame)
-                    stream.height, stream.width = shape[:2]
-                if frame.shape != shape or frame.dtype != np.uint8:
-                    raise ValueError(f"all frames must be uint8 {shape}, got {frame.dtype} {frame.shape}")
-                container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+    remove_temporary(path.parent, path.name)
+    with atomic_path(path) as partial, av.open(partial, "w") as container:
+        stream = container.add_stream("libx264", rate=Fraction(fps), options=settings)
+        stream.pix_fmt = "yuv420p"
+        shape: tuple[int, ...] | None = None
+        for frame in frames:
             if shape is None:
-                raise ValueError(f"no frames to write to {path.name}")
-            container.mux(stream.encode())
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+                shape = _video_shape(frame)
+                stream.height, stream.width = shape[:2]
+            if frame.shape != shape or frame.dtype != np.uint8:
+                raise ValueError(f"all frames must be uint8 {shape}, got {frame.dtype} {frame.shape}")
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+        if shape is None:
+            raise ValueError(f"no frames to write to {path.name}")
+        container.mux(stream.encode())
 
 
 def _video_shape(frame: Image) -> tuple[int, ...]:
-    """The shape of a frame that h264 can hold: its colour is stored for squares of two by two pixels."""
+    """The shape of a frame that h264 can hold: color is stored for blocks of two by two pixels."""
     if frame.ndim != 3 or frame.shape[2] != 3 or frame.shape[0] % 2 or frame.shape[1] % 2:
         raise ValueError(f"frames must be (H, W, 3) of even height and width, got {frame.shape}")
     return frame.shape

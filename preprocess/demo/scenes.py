@@ -1,55 +1,47 @@
-"""What the demo shows, in words: scenes, and the plan of the 96 clips of CLIP-Shapes. Nothing is drawn here.
+"""What the demo's videos show: colored shapes that move, clearly or disturbed.
 
-A clip of the plan, as `red_circle_left_000` stands in it:
+    ShapeScene(color="red", shape="circle", motion="left").caption    "a red circle moving left"
 
-    DemoClip(split="train", number=0, scene=Scene(colour="red", shape="circle", motion="left"), n_frames=43)
+Which scenes the demo has is in `preprocess.demo.plan`, rendering in `preprocess.demo.render`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-import numpy as np
-
-from preprocess.samples import Split
-
-Colour = Literal["red", "orange", "yellow", "green", "cyan", "blue", "purple", "pink"]
+Color = Literal["red", "orange", "yellow", "green", "cyan", "blue", "purple", "pink"]
 Shape = Literal["circle", "square", "triangle", "diamond", "star", "cross", "ring", "heart"]
 Motion = Literal["left", "right", "up", "down"]
 
-COLOURS: tuple[Colour, ...] = get_args(Colour)
+COLORS: tuple[Color, ...] = get_args(Color)
 SHAPES: tuple[Shape, ...] = get_args(Shape)
 MOTIONS: tuple[Motion, ...] = get_args(Motion)
 
-FPS = 12
-"""Frames per second of the demo's clips."""
+FPS = 8
+"""Frames per second of the demo's videos."""
 
 SIZE = (96, 128)
-"""Height and width in pixels of the demo's clips: wider than high, so that the centre crop has something to cut."""
-
-SEED = 2025
-"""The demo's clip `number` is drawn with the seed `(SEED, number)`. Training draws from other seeds."""
+"""Height and width in pixels of the demo's videos: wider than high, so that the center crop has an effect."""
 
 
 @dataclass(frozen=True, slots=True)
-class Scene:
-    """One coloured shape that moves one way.
+class ShapeScene:
+    """One colored shape that moves in one direction.
 
     Attributes:
-        colour: One of `COLOURS`.
+        color: One of `COLORS`.
         shape: One of `SHAPES`.
-        motion: One of `MOTIONS`: where the shape goes, as the viewer sees it.
+        motion: One of `MOTIONS`: its direction, as seen by the viewer.
     """
 
-    colour: Colour
+    color: Color
     shape: Shape
     motion: Motion
 
     def __post_init__(self) -> None:
-        if self.colour not in COLOURS:
-            raise ValueError(f"colour must be one of {COLOURS}, got {self.colour!r}")
+        if self.color not in COLORS:
+            raise ValueError(f"color must be one of {COLORS}, got {self.color!r}")
         if self.shape not in SHAPES:
             raise ValueError(f"shape must be one of {SHAPES}, got {self.shape!r}")
         if self.motion not in MOTIONS:
@@ -58,39 +50,43 @@ class Scene:
     @property
     def label(self) -> str:
         """The class: `red circle`."""
-        return f"{self.colour} {self.shape}"
+        return f"{self.color} {self.shape}"
 
     @property
     def caption(self) -> str:
-        """The sentence: `a red circle moving left`."""
+        """The caption: `a red circle moving left`."""
         return f"{with_article(self.label)} moving {self.motion}"
 
 
 @dataclass(frozen=True, slots=True)
-class DemoClip:
-    """One video of the demo, before it is drawn.
+class Disturbance:
+    """What makes a scene harder to recognize; by default nothing does.
 
     Attributes:
-        split: `train`, `val` or `test`.
-        number: Its place in the plan, from 0; with `SEED` it settles size, path and background.
-        scene: What it shows.
-        n_frames: Its length in frames, at `FPS`.
+        haze: Share of gray that is blended over the picture, 0 to 1: less color and less contrast.
+        noise: Standard deviation of the grain that is added to the brightness of each pixel, of 255.
+        cover: Width of a gray bar in front of the shape's path, as a share of the picture's shorter side, 0 to 1.
+        scale: Size of the shape, as a share of its usual size, above 0 and at most 1.
     """
 
-    split: Split
-    number: int
-    scene: Scene
-    n_frames: int
+    haze: float = 0.0
+    noise: float = 0.0
+    cover: float = 0.0
+    scale: float = 1.0
 
-    @property
-    def key(self) -> str:
-        """The sample's key: `red_circle_left_000`."""
-        return f"{self.scene.colour}_{self.scene.shape}_{self.scene.motion}_{self.number:03d}"
+    def __post_init__(self) -> None:
+        if not 0 <= self.haze <= 1:
+            raise ValueError(f"haze must be between 0 and 1, got {self.haze}")
+        if not self.noise >= 0:
+            raise ValueError(f"noise must be 0 or more, got {self.noise}")
+        if not 0 <= self.cover <= 1:
+            raise ValueError(f"cover must be between 0 and 1, got {self.cover}")
+        if not 0 < self.scale <= 1:
+            raise ValueError(f"scale must be above 0 and at most 1, got {self.scale}")
 
-    @property
-    def media(self) -> str:
-        """The file's path below the raw folder: `train/red_circle_left_000.mp4`."""
-        return f"{self.split}/{self.key}.mp4"
+
+CLEAR = Disturbance()
+"""No disturbance."""
 
 
 def with_article(label: str) -> str:
@@ -99,32 +95,5 @@ def with_article(label: str) -> str:
 
 
 def labels() -> tuple[str, ...]:
-    """All 64 classes, colour by colour: `red circle`, `red square`, …"""
-    return tuple(f"{colour} {shape}" for colour in COLOURS for shape in SHAPES)
-
-
-def demo_plan() -> Iterator[DemoClip]:
-    """The clips of CLIP-Shapes: 64 to train on, 16 to validate and 16 to test, the same on every machine.
-
-    Train holds each class once. Val and test hold 16 classes each, none in both; in each of them every colour and
-    every shape comes twice. No split holds a class twice, so that a caption has one right video in retrieval. The
-    four motions come equally often in every split.
-    """
-    n = len(COLOURS)
-    grid = [(c, s) for c in range(n) for s in range(n)]
-    # The diagonals of the grid of colours and shapes: each holds every colour and every shape once.
-    diagonals = {k: [(c, (c + k) % n) for c in range(n)] for k in range(n)}
-    members: dict[Split, list[tuple[int, int]]] = {
-        "train": grid,
-        "val": diagonals[1] + diagonals[4],
-        "test": diagonals[2] + diagonals[7],
-    }
-    number = 0
-    for split, cells in members.items():
-        for place, (colour, shape) in enumerate(cells):
-            # `place // n` turns the motions from row to row: no colour and no shape is tied to one motion.
-            motion = MOTIONS[(place + place // n) % len(MOTIONS)]
-            # Between 2.5 s and 4.5 s: three to five rows at one frame per second.
-            n_frames = int(np.random.default_rng((SEED, number)).integers(5 * FPS // 2, 9 * FPS // 2, endpoint=True))
-            yield DemoClip(split, number, Scene(COLOURS[colour], SHAPES[shape], motion), n_frames)
-            number += 1
+    """All 64 classes, color by color: `red circle`, `red square`, …"""
+    return tuple(f"{color} {shape}" for color in COLORS for shape in SHAPES)

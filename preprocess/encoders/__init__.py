@@ -1,34 +1,39 @@
-"""Frames to vectors: the protocol every encoder follows.
+"""Pixels and texts to vectors, by any registered family of models.
 
-encoder = ClipEncoder(resolve("tiny-clip"))
-encoder.encode(pixels)          # uint8 (N, 64, 64, 3) -> float32 (N, 512)
+    files = resolve("openai/clip-vit-base-patch32")     # preprocess.encoders.models
+    spec = encoder_spec(files)                          # from its config files; no torch
+    encoder = load_encoder(files, "cpu", "bf16", 32)
+    encoder.encode(pixels)                              # uint8 (N, 224, 224, 3) -> float32 (N, 512)
+    load_text_tower(files).encode(["a red circle"])     # float32 (1, 512), L2-normalized
+
+Writing `preprocess/encoders/families/<family>.py` and its test adds a family.
 """
 
 from __future__ import annotations
 
-from typing import Protocol
+from preprocess.encoders.registry import (
+    check_precision,
+    encoder_spec,
+    families,
+    family,
+    family_title,
+    load_encoder,
+    load_text_tower,
+)
+from preprocess.encoders.spec import PRECISIONS, Encoder, EncoderSpec, NoTextTowerError, Precision, TextTower
 
-import numpy as np
-from numpy.typing import NDArray
-
-from preprocess.samples import Preprocessing
-
-
-class Encoder(Protocol):
-    """Turns preprocessed frames into vectors; a row depends on its own pixels only.
-
-    Attributes:
-        id: Name of the model as it stands in the manifest.
-        dim: Length D of a vector.
-        batch_size: Rows per forward pass; other numbers of rows are padded to it.
-        preprocessing: Resize and crop that the frames must have been through.
-    """
-
-    id: str
-    dim: int
-    batch_size: int
-    preprocessing: Preprocessing
-
-    def encode(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """uint8 `(N, H, W, 3)`, already resized and cropped, to float32 `(N, D)`, not normalized."""
-        ...
+__all__ = [
+    "PRECISIONS",
+    "Encoder",
+    "EncoderSpec",
+    "NoTextTowerError",
+    "Precision",
+    "TextTower",
+    "check_precision",
+    "encoder_spec",
+    "families",
+    "family",
+    "family_title",
+    "load_encoder",
+    "load_text_tower",
+]

@@ -1,23 +1,23 @@
-"""Which device and number format to encode with. Apart from the encoder, because asking is quicker than loading it."""
+"""Which device and number format to encode with; apart from the encoder, because asking is faster than loading it."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal, get_args
 
 import torch
 
+from preprocess.encoders.spec import PRECISIONS, EncoderSpec, Precision
 from preprocess.errors import UserError
 
-Precision = Literal["fp32", "bf16", "fp16"]
-PRECISIONS: tuple[Precision, ...] = get_args(Precision)
+_FRAMES_PER_BATCH = {"cpu": 32, "cuda": 256}
 
 
 def choose_device(device: str) -> tuple[str, ...]:
-    """`auto` is every CUDA device, else the CPU; any other value is checked and taken as it is.
+    """`auto` is every CUDA device, else the CPU; any other value is checked and used as it is.
 
     Raises:
-        UserError: The device is not one torch can use here.
+        UserError: torch cannot use the device here.
     """
     if device in ("auto", "cuda") and torch.cuda.is_available():
         return tuple(f"cuda:{i}" for i in range(torch.cuda.device_count()))
@@ -30,16 +30,33 @@ def choose_device(device: str) -> tuple[str, ...]:
     return (device,)
 
 
-def choose_precision(precision: str, device: str) -> Precision:
-    """`auto` is bf16 where the hardware multiplies it, fp16 on older GPUs, else fp32."""
+def choose_precision(precision: str, device: str, safe: Sequence[Precision] = PRECISIONS) -> Precision:
+    """`auto` is bf16 where the hardware multiplies it, fp16 on older GPUs, else fp32.
+
+    Args:
+        precision: `auto` or a number format.
+        device: A torch device.
+        safe: Number formats that `auto` may choose; see `EncoderSpec.precisions`.
+
+    Raises:
+        UserError: There is no such number format.
+    """
     if precision == "auto":
+        fast: Precision = "fp32"
         if device.startswith("cuda"):
-            return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
-        return "bf16" if cpu_multiplies_bf16() else "fp32"
+            fast = "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
+        elif cpu_multiplies_bf16():
+            fast = "bf16"
+        return fast if fast in safe else "fp32"
     for known in PRECISIONS:
         if precision == known:
             return known
     raise UserError(f"unknown precision {precision!r}", f"Use auto, {', '.join(PRECISIONS)}.")
+
+
+def default_batch_size(spec: EncoderSpec, device: str) -> int:
+    """Rows per forward pass where the user names none."""
+    return spec.batch_size(_FRAMES_PER_BATCH["cpu" if device == "cpu" else "cuda"])
 
 
 def cpu_multiplies_bf16() -> bool:

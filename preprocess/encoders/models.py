@@ -1,27 +1,28 @@
-"""From the name of a model to its files on this disk, and what the manifest says of them.
+"""From the name of a model to its files on this disk.
 
-`openai/clip-vit-base-patch32` is fetched from the Hub once (weights, config, tokenizer; safetensors where the
+`openai/clip-vit-base-patch32` is downloaded from the Hub once (weights, config, tokenizer; safetensors where the
 repository has them) and found in the cache from then on. `tiny-clip` is the model kept in this repository, and a folder
 is used as it is. All three are then loaded by the same `from_pretrained(folder)`.
 """
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
 
 from preprocess.errors import UserError
-from preprocess.samples import JSON, Preprocessing
+from preprocess.hub import model_errors, waiting
+from preprocess.samples import JSON
 
 TINY_CLIP = "tiny-clip"
 TINY_CLIP_FOLDER = Path(__file__).resolve().parent.parent / "demo" / "tiny_clip"
 
-_CONFIG_PATTERNS = ("*.json", "*.txt")
+_CONFIG_PATTERNS = ("*.json", "*.txt", "*.model")  # *.model: vocabularies of SentencePiece
+_PROCESSOR_CONFIGS = ("preprocessor_config.json", "processor_config.json", "video_preprocessor_config.json")
+_VOCABULARIES = ("tokenizer.json", "vocab.json", "spiece.model", "tokenizer.model", "sentencepiece.bpe.model")
 _TIMEOUT_S = 15
-_BICUBIC = 3  # PIL.Image.Resampling.BICUBIC, as preprocessor configs spell it
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,53 +54,23 @@ class ModelFiles:
                     digest.update(block)
         return digest.hexdigest()
 
-    def vision_config(self) -> JSON:
-        """The vision part of `config.json`.
+    def config(self) -> JSON:
+        """`config.json`."""
+        return read_json(self.folder / "config.json")
 
-        Raises:
-            UserError: The model is not a CLIP.
-        """
-        config: JSON = json.loads((self.folder / "config.json").read_text(encoding="utf-8"))
-        if config.get("model_type") not in ("clip", "clip_vision_model"):
-            raise UserError(
-                f"model {self.id!r} is of type {config.get('model_type')!r}",
-                "Name a CLIP model, such as MODEL=openai/clip-vit-base-patch32.",
-            )
-        vision: JSON = config.get("vision_config", config)
-        return vision
+    def tokenizer_config(self) -> JSON:
+        """`tokenizer_config.json`, empty for a model without."""
+        return read_json(self.folder / "tokenizer_config.json")
 
-    def dim(self) -> int:
-        """Length D of a vector: the vision tower takes it from its own part of the config, 512 where that is silent."""
-        return int(self.vision_config().get("projection_dim", 512))
+    def has_tokenizer(self) -> bool:
+        """Whether there is a vocabulary: of `tokenizers`, of byte pairs, or of SentencePiece."""
+        return any((self.folder / name).is_file() for name in _VOCABULARIES)
 
-    def preprocessing(self) -> Preprocessing:
-        """What the model's image processor does, from `preprocessor_config.json`.
 
-        Raises:
-            UserError: The processor does something else than resize (bicubic), centre crop, scale and normalise.
-        """
-        path = self.folder / "preprocessor_config.json"
-        if not path.is_file():
-            path = self.folder / "processor_config.json"
-        if not path.is_file():
-            raise UserError(f"model {self.id!r} has no preprocessor_config.json", "Name a complete CLIP model.")
-        config: JSON = json.loads(path.read_text(encoding="utf-8"))
-        config = config.get("image_processor", config)
-        crop, size = config.get("crop_size", 224), config.get("size", 224)
-        crop = (crop["height"], crop["width"]) if isinstance(crop, dict) else (crop, crop)
-        shortest = size.get("shortest_edge", 0) if isinstance(size, dict) else size
-        wrong = {k: config[k] for k in ("do_resize", "do_center_crop", "do_normalize") if not config.get(k, True)}
-        if not shortest:
-            wrong["size"] = size
-        if config.get("resample", _BICUBIC) != _BICUBIC:
-            wrong["resample"] = config["resample"]
-        if wrong:
-            raise UserError(
-                f"the image processor of model {self.id!r} is not CLIP's: {wrong}",
-                "Models whose processor resizes (bicubic, shortest edge), crops and normalises can be used.",
-            )
-        mean, std = config["image_mean"], config["image_std"]
-        return Preprocessing(shortest, crop, (mean[0], mean[1], mean[2]), (std[0], std[1], std[2]))
+def read_json(path: Path) -> JSON:
+    """A JSON object of a model's folder; empty where there is no such file."""
+    value: JSON = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return value
 
 
 def resolve(model: str, revision: str | None = None) -> ModelFiles:
@@ -113,7 +84,7 @@ def resolve(model: str, revision: str | None = None) -> ModelFiles:
         UserError: No such folder or repository, or it holds no weights.
     """
     folder = Path(model).expanduser()
-    if model == TINY_CLIP:
+    if model == TINY_CLIP or (folder.is_dir() and folder.samefile(TINY_CLIP_FOLDER)):
         return _from_folder(TINY_CLIP, None, TINY_CLIP_FOLDER)
     if folder.is_dir():
         return _from_folder(folder.resolve().name, None, folder.resolve())
@@ -150,30 +121,15 @@ def _cached(model: str, revision: str | None) -> Path | None:
         folder = Path(snapshot_download(model, revision=revision, local_files_only=True))
     except (LocalEntryNotFoundError, ValueError):
         return None
-    complete = (
-        _weights(folder) and (folder / "config.json").is_file() and (folder / "preprocessor_config.json").is_file()
-    )
-    return folder if complete else None
+    processor = any((folder / name).is_file() for name in _PROCESSOR_CONFIGS)
+    return folder if processor and _weights(folder) and (folder / "config.json").is_file() else None
 
 
 def _download(model: str, revision: str | None) -> Path:
     from huggingface_hub import HfApi, snapshot_download
-    from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError, RevisionNotFoundError
 
-    try:
-        siblings = HfApi().model_info(model, revision=revision, timeout=_TIMEOUT_S).siblings or []
-        safe = any(file.rfilename.endswith(".safetensors") for file in siblings)
-        weights = "model*.safetensors" if safe else "pytorch_model*.bin"
-        return Path(snapshot_download(model, revision=revision, allow_patterns=[*_CONFIG_PATTERNS, weights]))
-    except (RepositoryNotFoundError, RevisionNotFoundError, HFValidationError) as error:
-        raise UserError(
-            f"no model {model!r} on the Hub" + (f" with revision {revision!r}" if revision else ""),
-            f"Check the name and revision, log in if it is private (hf auth login), or use MODEL={TINY_CLIP}.",
-        ) from error
-    except Exception as error:  # every layer of the network has errors of its own, and they change with the client
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
-            raise
-        raise UserError(
-            f"model {model!r} is not on this disk and the Hub could not be reached ({type(error).__name__})",
-            f"Connect once to download it, name a folder that holds it, or use MODEL={TINY_CLIP}.",
-        ) from error
+    with model_errors(model, revision, f"name a folder that holds it, or use MODEL={TINY_CLIP}"):
+        info = waiting(lambda: HfApi().model_info(model, revision=revision, timeout=_TIMEOUT_S))
+        safe = any(file.rfilename.endswith(".safetensors") for file in info.siblings or [])
+        patterns = [*_CONFIG_PATTERNS, "model*.safetensors" if safe else "pytorch_model*.bin"]
+        return Path(waiting(lambda: snapshot_download(model, revision=revision, allow_patterns=patterns)))

@@ -1,1 +1,1 @@
-"""Other shapes of the same samples: what other projects read in place of embeddings."""
+"""Exports of the same samples in the formats of other projects."""

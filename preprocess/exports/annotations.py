@@ -3,7 +3,8 @@
     {"v_uqiMw7tQ1Cc": {"extension": "mp4", "sentences": ["A weight lifting tutorial is given.", …],
                        "timestamps": [[0.28, 55.15], …], "duration": 55.15}}
 
-A name is also that of the video's folder of frames. `timestamps` and `duration` are there where the source has them.
+A name is also the name of the folder with the frames of that video. `timestamps` and `duration` are written where the
+source has them.
 """
 
 from __future__ import annotations
@@ -16,15 +17,15 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from preprocess.errors import UserError
-from preprocess.formats.atomic import write_atomic
 from preprocess.samples import JSON, SPLITS, Sample, Split, is_url
+from preprocess.storage import write_atomic
 
 Entries = dict[str, JSON]
 
 
 @dataclass(frozen=True, slots=True)
 class AnnotationReport:
-    """What was written, per split, and the media that are not there, which have no entry."""
+    """Entries written per split, and the missing media, which have no entry."""
 
     written: Mapping[Split, int]
     missing: tuple[str, ...]
@@ -32,15 +33,15 @@ class AnnotationReport:
 
 
 def write_annotations(samples: Sequence[Sample], folder: Path, out: Path) -> AnnotationReport:
-    """Writes `out/<split>.json` for every split that has a video.
+    """Writes `out/<split>.json` for every split that has a video; without a val split, `val.json` equals `test.json`.
 
     Args:
         samples: Of one dataset, all splits.
         folder: What their media paths are relative to.
-        out: Made where it is missing.
+        out: Created if missing.
 
     Raises:
-        UserError: No video is there at all; nothing is written then.
+        UserError: All videos are missing; nothing is written.
     """
     present = [sample for sample in samples if is_url(sample.media) or (folder / sample.media).is_file()]
     if not present:
@@ -49,16 +50,20 @@ def write_annotations(samples: Sequence[Sample], folder: Path, out: Path) -> Ann
     written: dict[Split, int] = {}
     files = []
     out.mkdir(parents=True, exist_ok=True)
-    for split, entries in adaclip_entries(present).items():
-        path = out / f"{split}.json"
-        write_atomic(path, json.dumps(entries, ensure_ascii=False).encode())
+    of_split = adaclip_entries(present)
+    for split, entries in of_split.items():
+        # AdaCLIP's configs validate on val.json; MSR-VTT 1k-A has no validation split, and they name its test set so.
+        names = ("test", "val") if split == "test" and "val" not in of_split else (split,)
+        for name in names:
+            path = out / f"{name}.json"
+            write_atomic(path, json.dumps(entries, ensure_ascii=False).encode())
+            files.append(path)
         written[split] = len(entries)
-        files.append(path)
     return AnnotationReport(written, tuple(s.media for s in samples if s.key not in there), tuple(files))
 
 
 def adaclip_entries(samples: Iterable[Sample]) -> dict[Split, Entries]:
-    """The content of each split's file; splits without a sample are left out."""
+    """The content of the file of each split; empty splits are omitted."""
     rows = list(samples)
     names = video_names(rows)
     found: dict[Split, Entries] = {split: {} for split in SPLITS}
@@ -68,10 +73,10 @@ def adaclip_entries(samples: Iterable[Sample]) -> dict[Split, Entries]:
 
 
 def video_names(samples: Iterable[Sample]) -> dict[str, str]:
-    """Key → the name of the video in annotation files and of its folder of frames.
+    """Maps each key to the name of the video in annotation files, which is also the name of its folder of frames.
 
-    It is the source's own id, unless that is no name of one folder, stands for several samples, or is the key of
-    another: then it is the key.
+    The name is the id of the source, unless that id is not a valid folder name, belongs to several samples, or is the
+    key of another sample; then the name is the key.
     """
     ids = {sample.key: str(sample.meta.get("videoID", sample.key)) for sample in samples}
     count = Counter(ids.values())
@@ -83,7 +88,7 @@ def video_names(samples: Iterable[Sample]) -> dict[str, str]:
 
 
 def _is_folder_name(name: str) -> bool:
-    # A name with one of our own suffixes could be that of a file beside the folders.
+    # A name with one of these suffixes could collide with a file beside the folders.
     plain = "/" not in name and "\0" not in name and not name.endswith((".json", ".jsonl"))
     return bool(name) and not name.startswith(".") and plain and len(name.encode()) <= 200
 

@@ -1,7 +1,7 @@
-"""A contact sheet: frames of one video as tiles of one picture, each with its time below it.
+"""A contact sheet: frames of one video as tiles of one image, each labeled with its time.
 
 ┌──────┐ ┌──────┐ ┌──────┐ ┌──────┐
-│      │ │      │ │      │ │      │     up to 12 tiles, four in a row (six of upright ones),
+│      │ │      │ │      │ │      │     up to 12 tiles, four per row (six if portrait),
 └──────┘ └──────┘ └──────┘ └──────┘     256 pixels on the longer side
   0.4 s    1.3 s    2.1 s    3.0 s
 """
@@ -20,18 +20,18 @@ TILE_SIDE = 256
 _LABEL_HEIGHT = 24
 _FONT_SIZE = 16
 _GAP = 8
-_MIN_CELL = 80  # as wide as the longest time
+_MIN_CELL = 80  # fits the longest time label
 _PAPER, _INK = (255, 255, 255), (32, 32, 32)
 _QUALITY = 85
 
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """Where the tiles go, in pixels.
+    """Positions of the tiles, in pixels.
 
     Attributes:
         cell: Width and height of a tile with its label.
-        columns, rows: How many cells there are.
+        columns, rows: Number of cells.
     """
 
     cell: tuple[int, int]
@@ -40,9 +40,9 @@ class Grid:
 
     @classmethod
     def of(cls, n: int, height: int, width: int) -> Grid:
-        """The grid of `n` tiles of that size, `n` at least 1."""
-        columns = min(n, 4 if width >= height else 6)
-        return cls((max(width, _MIN_CELL), height + _LABEL_HEIGHT), columns, -(-n // columns))
+        """The grid for `n >= 1` tiles of the given size, with rows as equal as possible: 3 and 2 for five tiles."""
+        rows = -(-n // (4 if width >= height else 6))
+        return cls((max(width, _MIN_CELL), height + _LABEL_HEIGHT), -(-n // rows), rows)
 
     @property
     def size(self) -> tuple[int, int]:
@@ -50,13 +50,13 @@ class Grid:
         return _GAP + self.columns * (self.cell[0] + _GAP), _GAP + self.rows * (self.cell[1] + _GAP)
 
     def corner(self, index: int) -> tuple[int, int]:
-        """Left and top of a cell."""
+        """Left and top coordinates of a cell."""
         row, column = divmod(index, self.columns)
         return _GAP + column * (self.cell[0] + _GAP), _GAP + row * (self.cell[1] + _GAP)
 
 
 def tile(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """A frame uint8 `(H, W, 3)` in the size of a tile: its longer side is `TILE_SIDE` pixels."""
+    """Resizes a frame, uint8 `(H, W, 3)`, to a longer side of `TILE_SIDE` pixels."""
     height, width = pixels.shape[:2]
     scale = TILE_SIDE / max(height, width)
     size = max(1, round(width * scale)), max(1, round(height * scale))
@@ -64,11 +64,11 @@ def tile(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def contact_sheet(tiles: NDArray[np.uint8], labels: list[str]) -> bytes:
-    """The sheet as the bytes of a JPEG file, the same for the same tiles and labels.
+    """Renders the sheet as the bytes of a JPEG file; deterministic.
 
     Args:
-        tiles: uint8 `(T, h, w, 3)`, T at least 1.
-        labels: One for each tile.
+        tiles: uint8 `(T, h, w, 3)`, T >= 1.
+        labels: One per tile.
     """
     _, height, width, _ = tiles.shape
     grid = Grid.of(len(tiles), height, width)
@@ -86,7 +86,7 @@ def contact_sheet(tiles: NDArray[np.uint8], labels: list[str]) -> bytes:
 
 
 def clock(seconds: float) -> str:
-    """A time as it stands below a tile.
+    """Formats a time as a tile label.
 
     Examples:
         >>> clock(0.42), clock(59.94), clock(59.96), clock(3723.5)

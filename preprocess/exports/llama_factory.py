@@ -10,6 +10,7 @@ Every video listed was opened, and is longer than asked for, before the file is 
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 from collections import Counter
@@ -17,13 +18,15 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from preprocess.console import plain_number
 from preprocess.errors import AnnotationError, MediaError, UserError
-from preprocess.formats.atomic import write_atomic
-from preprocess.recipes._annotations import expect, read_json
-from preprocess.recipes._files import RawFiles
+from preprocess.readers.annotations import read_json
+from preprocess.readers.files import RawFiles
 from preprocess.recipes.activitynet import media_of
 from preprocess.recipes.activitynet_qa import SPEC, Question, questions
-from preprocess.samples import JSON, SPLITS, VIDEO_SUFFIXES, Split
+from preprocess.samples import JSON, KEY_PATTERN, SPLITS, VIDEO_SUFFIXES, Split
+from preprocess.storage import write_atomic
+from preprocess.validation import annotation
 
 _PLACEHOLDER = re.compile(r"<(?:video|image|audio)>")
 
@@ -53,18 +56,23 @@ class Choice:
     def __post_init__(self) -> None:
         if self.type not in SPLITS:
             raise ValueError(f"type must be one of {SPLITS}, got {self.type!r}")
-        if self.n < 1 or self.min_seconds < 0:
+        if self.n < 1 or not 0 <= self.min_seconds < math.inf:
             raise ValueError(f"n must be at least 1 and min_seconds at least 0, got {self.n}, {self.min_seconds}")
 
     @property
     def title(self) -> str:
         """Name of the dataset, and of its file before `.json`."""
-        return f"activitynet_qa_{self.type}_{self.n}_limit_{self.min_seconds:g}s"
+        return f"activitynet_qa_{self.type}_{self.n}_limit_{plain_number(self.min_seconds)}s"
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of its entries: the title, and for train what the commands of Xtune's guide call it."""
+        return (self.title, self.title.replace("_train", "", 1)) if self.type == "train" else (self.title,)
 
 
 @dataclass(frozen=True, slots=True)
 class ExportReport:
-    """What was written, and how many questions were passed over by reason: `unanswered`, `short`, or a media reason."""
+    """What was written, and how many questions were skipped, by reason: `unanswered`, `short`, or a media reason."""
 
     file: Path
     questions: int
@@ -72,16 +80,19 @@ class ExportReport:
     passed_over: Mapping[str, int]
 
 
-def export(raw: Path, out: Path, choice: Choice) -> ExportReport:
-    """Writes `<title>.json` into `out` and merges its entry into `out/dataset_info.json`.
+def export(raw: Path, out: Path, choice: Choice, register: Iterable[str] = ()) -> ExportReport:
+    """Writes `<title>.json` into `out` and merges its entries into `out/dataset_info.json`.
 
     Args:
         raw: The raw folder of the dataset `activitynet_qa`.
         out: LLaMA-Factory's data folder; made where it is missing.
         choice: Which questions to take.
+        register: More names to enter, such as `caltech101`: Xtune's CLIP and AdaCLIP fine-tuning lists datasets by
+            their entry and reads the data from elsewhere, so that its file is an empty list. It is left alone if it
+            exists.
 
     Raises:
-        RawDataError: The questions, the answers or the raw folder are not there.
+        RawDataError: The questions, the answers or the raw folder are missing.
         AnnotationError: One of the files, dataset_info.json among them, is not what it should be.
         UserError: No question is left. Nothing is written in any of these cases.
     """
@@ -98,18 +109,35 @@ def export(raw: Path, out: Path, choice: Choice) -> ExportReport:
         reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(passed_over.items()))
         raise UserError(f"none of {len(listed)} questions can be used ({reasons})", "Check RAW and --min-seconds.")
     info = out / "dataset_info.json"
-    merged = merged_info(info, choice.title)
+    listed_names = [_plain_name(name) for name in register]
+    merged = merged_info(info, choice, listed_names)
     out.mkdir(parents=True, exist_ok=True)
     file = out / f"{choice.title}.json"
     write_atomic(file, _pretty(entries))
+    for name in listed_names:
+        if not (out / f"{name}.json").exists():
+            write_atomic(out / f"{name}.json", _pretty([]))
     write_atomic(info, _pretty(merged))
     return ExportReport(file, len(entries), len({entry["videos"][0] for entry in entries}), dict(passed_over))
 
 
-def merged_info(info: Path, title: str) -> JSON:
-    """The content of dataset_info.json with the entry of this dataset; all others as they were, in their order."""
-    known = expect(read_json(info), dict, info, "") if info.exists() else {}
-    return {**known, title: {"file_name": f"{title}.json", **_ENTRY}}
+def merged_info(info: Path, choice: Choice, register: Iterable[str] = ()) -> JSON:
+    """The content of dataset_info.json with the entries of this dataset; all others as they were, in their order."""
+    known = annotation(read_json(info), JSON, info) if info.exists() else {}
+    own = {name: {"file_name": f"{choice.title}.json", **_ENTRY} for name in choice.names}
+    listed = {name: {"file_name": f"{name}.json"} for name in register if name not in known}
+    return {**known, **own, **listed}
+
+
+def _plain_name(name: str) -> str:
+    """A name that is to be that of an entry and of a file.
+
+    Raises:
+        UserError: It has other characters than letters, digits, `_` and `-`.
+    """
+    if not KEY_PATTERN.fullmatch(name):
+        raise UserError(f"{name!r} cannot be the name of a dataset", "Use letters, digits, '_' and '-'.")
+    return name
 
 
 def _usable(
@@ -144,7 +172,7 @@ def duration_s(video: Path) -> float:
     """From the first frame that is shown to the end of the last, by the packets: headers are often wrong.
 
     Raises:
-        MediaError: The file is not there, or is no video that can be opened.
+        MediaError: The file does not exist or is not a readable video.
     """
     from preprocess.media.container import open_video
     from preprocess.media.packets import read_index

@@ -1,7 +1,7 @@
-"""Where everything of one dataset lies below the output folder.
+"""Paths of everything of one dataset below the output folder.
 
 data/CLIP-Shapes/                  ready to push: shards, splits.csv, manifest.json, README.md
-data/work/CLIP-Shapes/             samples.jsonl, processed/, rejects.jsonl, source.json, build_report.json
+data/work/CLIP-Shapes/             samples.jsonl, processed/, rejects.jsonl, journal.jsonl, source.json, …
 """
 
 from __future__ import annotations
@@ -10,8 +10,21 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from preprocess.formats.atomic import write_atomic
-from preprocess.samples import JSON
+from preprocess.errors import DamagedFileError, UserError
+from preprocess.samples import HUB_NAME, JSON
+from preprocess.storage import write_atomic
+from preprocess.validation import own_file, parse_json
+
+WORK_FOLDER = "work"
+"""Below the output folder: everything that is not pushed, a folder per dataset."""
+
+REJECTS_FILE = "rejects.jsonl"
+"""One reject a line, beside the intermediates and, where there are any, in the dataset."""
+
+JOURNAL_FILE = "journal.jsonl"
+"""What was made from which state of the raw data; beside the intermediates."""
+
+_REMEDY = "Delete it, and run the step that writes it again."
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +32,7 @@ class Layout:
     """Paths of one dataset.
 
     Attributes:
-        out: The output folder, `data` by default.
+        out: The output folder, `data` by default, as `preprocess.storage.location` gives it.
         hub_name: Name of the dataset's folder and Hub repository.
     """
 
@@ -34,7 +47,7 @@ class Layout:
     @property
     def work(self) -> Path:
         """Everything that is not pushed."""
-        return self.out / "work" / self.hub_name
+        return self.out / WORK_FOLDER / self.hub_name
 
     @property
     def samples(self) -> Path:
@@ -54,12 +67,27 @@ class Layout:
     @property
     def rejects(self) -> Path:
         """The ledger of rejects."""
-        return self.work / "rejects.jsonl"
+        return self.work / REJECTS_FILE
+
+    @property
+    def journal(self) -> Path:
+        """Which triples are complete, and which state of the media they were made from."""
+        return self.work / JOURNAL_FILE
 
     @property
     def source(self) -> Path:
-        """Which raw data and model this output belongs to (the only file with paths of this machine)."""
+        """Raw data, model and kind of triples of this output (the only file with paths of this machine)."""
         return self.work / "source.json"
+
+    @property
+    def options(self) -> Path:
+        """How the last build ran and how it was to be packed, for `retry`."""
+        return self.work / "options.json"
+
+    @property
+    def base_manifest(self) -> Path:
+        """The manifest that an append starts from, while the dataset has none."""
+        return self.work / "base_manifest.json"
 
     @property
     def report(self) -> Path:
@@ -67,12 +95,31 @@ class Layout:
         return self.work / "build_report.json"
 
 
+def check_name(name: str) -> None:
+    """Checks the name that a user gives to a dataset: it becomes a folder and a Hub repository.
+
+    Raises:
+        UserError: It cannot be either, or is the folder of the intermediates of all datasets.
+    """
+    if not HUB_NAME.fullmatch(name):
+        raise UserError(f"{name[:100]!r} cannot be the name of a dataset", "Use letters, digits, '.', '_' and '-'.")
+    if name.lower() == WORK_FOLDER:
+        raise UserError(f"{name!r} is the folder of the intermediates", "Choose another name.")
+
+
 def read_json(path: Path) -> JSON:
-    """A JSON object from a file; empty where there is no file yet."""
+    """A JSON object from a file that this project writes; empty where there is no file yet.
+
+    Raises:
+        DamagedFileError: The file is something else.
+    """
     if not path.is_file():
         return {}
-    value: JSON = json.loads(path.read_text(encoding="utf-8"))
-    return value
+    try:
+        value = parse_json(path.read_bytes())
+    except ValueError as error:
+        raise DamagedFileError(path, "", f"not JSON in UTF-8 ({error})", _REMEDY) from None
+    return own_file(value, JSON, path, _REMEDY)
 
 
 def json_bytes(value: JSON) -> bytes:
@@ -81,7 +128,7 @@ def json_bytes(value: JSON) -> bytes:
 
 
 def write_json(path: Path, value: JSON) -> None:
-    """Writes an indented JSON object, whole or not at all."""
+    """Writes an indented JSON object, complete or not at all."""
     write_atomic(path, json_bytes(value))
 
 

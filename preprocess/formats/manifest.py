@@ -11,7 +11,8 @@
      "shards": [{"file": "ds_00000.tar", "split": "train", "samples": 6510, "frames": 99120, "bytes": …,
                  "sha256": "…"}, …]}
 
-No clock times and no host paths: the same input gives the same bytes.
+A dataset that was appended to also has `generations`; see `preprocess.formats.generations`. No clock times and no host
+paths: the same input gives the same bytes.
 """
 
 from __future__ import annotations
@@ -20,19 +21,23 @@ import dataclasses
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TypedDict, cast
+from typing import Annotated, Final, Literal, cast
 
-from preprocess.errors import REASONS, DamagedFileError, UserError
-from preprocess.formats.shards import SHARD_NAME
-from preprocess.formats.triples import CAPTION_INDEX, META_KEYS, OVERRIDABLE_KEYS
-from preprocess.samples import CAPTION_MODES, JSON, SPLITS, CaptionMode, Reject, Sample, ShardReport, Split
+from typing_extensions import TypedDict  # pydantic needs this one before Python 3.12
+
+from preprocess.errors import REASONS, DamagedFileError, Reason, UserError
+from preprocess.formats.generations import HasGenerations, wrong_generations
+from preprocess.formats.splits import TarName
+from preprocess.formats.triples import CAPTION_INDEX, CLIP_KEYS, META_KEYS, OVERRIDABLE_KEYS
+from preprocess.samples import JSON, SPLITS, CaptionMode, Reject, Sample, ShardReport, Split
+from preprocess.validation import Count, Must, own_file, parse_json, read_regular
 
 MANIFEST_FILE = "manifest.json"
-FORMAT_VERSION = 1
+FORMAT_VERSION: Final = 1
 ENCODING_KEYS = ("encoder", "sampling", "preprocessing", "versions")
-"""What is taken over from `processed/encoding.json`."""
+"""Fields taken from `processed/encoding.json`."""
 
 _FIXED_TYPES = dict.fromkeys(META_KEYS, "string") | {
     "start_time": "number",
@@ -44,7 +49,11 @@ _FIXED_TYPES = dict.fromkeys(META_KEYS, "string") | {
     "truncated": "boolean",
 }
 _REMEDY = "Pack the dataset again."
-_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+def _names_vectors(encoder: JSON) -> bool:
+    dim = encoder.get("dim")
+    return type(dim) is int and 0 <= dim < 2**31 and encoder.get("dtype") in ("float16", "float32")
 
 
 class SplitCounts(TypedDict):
@@ -53,22 +62,22 @@ class SplitCounts(TypedDict):
     `samples` counts triples in the shards, which are as many as were packed, or more with the caption mode `each`.
     """
 
-    inputs: int
-    samples: int
-    frames: int
-    missing: int
-    rejected: dict[str, int]
+    inputs: Count
+    samples: Count
+    frames: Count
+    missing: Count
+    rejected: dict[Reason, Count]
 
 
 class ShardEntry(TypedDict):
     """One shard, as `ShardReport`."""
 
-    file: str
+    file: TarName
     split: Split
-    samples: int
-    frames: int
-    bytes: int
-    sha256: str
+    samples: Count
+    frames: Count
+    bytes: Count
+    sha256: Annotated[str, Must(re.compile(r"[0-9a-f]{64}").fullmatch, "64 hexadecimal digits")]
 
 
 class Order(TypedDict):
@@ -76,15 +85,21 @@ class Order(TypedDict):
 
     shuffle: bool
     seed: int
-    per_shard: int
+    per_shard: Count
 
 
-class Manifest(TypedDict):
+class OptionalFields(HasGenerations, total=False):
+    """What some manifests have: what was appended, and where the samples of a filtered dataset were taken from."""
+
+    filtered_from: JSON
+
+
+class Manifest(OptionalFields):
     """The whole file."""
 
     dataset: str
-    format_version: int
-    encoder: JSON
+    format_version: Literal[1]  # FORMAT_VERSION
+    encoder: Annotated[JSON, Must(_names_vectors, "an object with a dim and a dtype, float16 or float32")]
     sampling: JSON
     preprocessing: JSON
     versions: JSON
@@ -149,10 +164,11 @@ def build(
     }
 
 
-def meta_types(samples: Iterable[Sample], caption_mode: CaptionMode) -> dict[str, str]:
+def meta_types(samples: Iterable[Sample], caption_mode: CaptionMode, *, clips: bool = False) -> dict[str, str]:
     """Every key of the `.json` files, in their order, with its JSON type.
 
-    `null` beside another type is not told; `mixed` means several types, `null` that there is never a value.
+    `null` beside another type is not shown; `mixed` means several types, `null` that there is never a value. `clips`
+    says that the encoder encodes clips of frames, which adds `CLIP_KEYS`.
     """
     seen: dict[str, set[str]] = {}
     count = 0
@@ -165,10 +181,17 @@ def meta_types(samples: Iterable[Sample], caption_mode: CaptionMode) -> dict[str
     types = {key: {fixed} for key, fixed in _FIXED_TYPES.items()}
     if caption_mode == "each":
         types[CAPTION_INDEX] = {"number"}
+    if clips:
+        types |= dict(zip(CLIP_KEYS, ({"array"}, {"number"}), strict=True))
     for key in sorted(seen):
         derived = types.get(key, set()) if key in OVERRIDABLE_KEYS and times_set[key] < count else set()
         types[key] = seen[key] | derived
     return {key: _one(kinds - {"null"}) for key, kinds in types.items()}
+
+
+def merge_types(before: Mapping[str, str], now: Mapping[str, str]) -> dict[str, str]:
+    """`meta_types` of two lists of samples as that of both, with the keys of the first."""
+    return {key: _one({kind, now.get(key, "null")} - {"null"}) for key, kind in before.items()}
 
 
 def _one(kinds: set[str]) -> str:
@@ -199,13 +222,15 @@ def read(path: Path) -> Manifest:
     """Reads and validates a `manifest.json`.
 
     Raises:
-        UserError: There is no such file.
+        UserError: The file does not exist.
         DamagedFileError: As `validate`.
     """
     try:
-        value = json.loads(path.read_bytes())
+        data = read_regular(path, _REMEDY)
     except FileNotFoundError:
-        raise UserError(f"{path} is not there", "Pack the dataset first; its manifest is written last.") from None
+        raise UserError(f"{path} does not exist", "Pack the dataset first; its manifest is written last.") from None
+    try:
+        value = parse_json(data)
     except ValueError as error:
         raise DamagedFileError(path, "", f"not JSON ({error})", _REMEDY) from None
     return validate(value, path)
@@ -224,63 +249,44 @@ def validate(value: object, name: object = MANIFEST_FILE) -> Manifest:
     Raises:
         DamagedFileError: Names the field and its value.
     """
-
-    def need(condition: bool, where: str, expected: str, got: object) -> None:
-        if not condition:
-            raise DamagedFileError(name, where, f"should be {expected}, is {got!r:.100}", _REMEDY)
-
-    if not isinstance(value, dict):
-        raise DamagedFileError(name, "", f"should be an object, is {value!r:.100}", _REMEDY)
-    for field in Manifest.__required_keys__:
-        need(field in value, field, "there", None)
-    need(value["format_version"] == FORMAT_VERSION, "format_version", str(FORMAT_VERSION), value["format_version"])
-    need(isinstance(value["dataset"], str), "dataset", "a name", value["dataset"])
-    need(value["caption_mode"] in CAPTION_MODES, "caption_mode", f"one of {CAPTION_MODES}", value["caption_mode"])
-    for field in (*ENCODING_KEYS, "order", "meta_keys", "splits"):
-        need(isinstance(value[field], dict), field, "an object", value[field])
-    need(_is_count(value["order"].get("per_shard")), "order.per_shard", "a count", value["order"].get("per_shard"))
-    need(_is_count(value["encoder"].get("dim")), "encoder.dim", "a number", value["encoder"].get("dim"))
-    need(isinstance(value["shards"], list), "shards", "a list", value["shards"])
-
-    samples: Counter[str] = Counter()
-    frames: Counter[str] = Counter()
-    files = set()
-    for i, shard in enumerate(value["shards"]):
-        where = f"shards[{i}]"
-        need(isinstance(shard, dict) and shard.keys() >= ShardEntry.__required_keys__, where, "a shard", shard)
-        file = shard["file"]
-        need(isinstance(file, str) and bool(SHARD_NAME.fullmatch(file)), f"{where}.file", "ds_<digits>.tar", file)
-        need(file not in files, f"{where}.file", "unique", file)
-        need(shard["split"] in SPLITS, f"{where}.split", f"one of {SPLITS}", shard["split"])
-        for field in ("samples", "frames", "bytes"):
-            need(_is_count(shard[field]), f"{where}.{field}", "a count", shard[field])
-        sha256 = shard["sha256"]
-        need(isinstance(sha256, str) and bool(_SHA256.fullmatch(sha256)), f"{where}.sha256", "64 hex digits", sha256)
-        files.add(file)
-        samples[shard["split"]] += shard["samples"]
-        frames[shard["split"]] += shard["frames"]
-
-    for split, counts in value["splits"].items():
-        where = f"splits.{split}"
-        need(split in SPLITS, where, f"one of {SPLITS}", split)
-        need(isinstance(counts, dict) and counts.keys() >= SplitCounts.__required_keys__, where, "counts", counts)
-        rejected = counts["rejected"]
-        need(
-            isinstance(rejected, dict) and rejected.keys() <= set(REASONS) and all(map(_is_count, rejected.values())),
-            f"{where}.rejected",
-            "a count per reason",
-            rejected,
-        )
-        for field in ("inputs", "samples", "frames", "missing"):
-            need(_is_count(counts[field]), f"{where}.{field}", "a count", counts[field])
-        need(counts["samples"] == samples[split], f"{where}.samples", f"{samples[split]} (shards)", counts["samples"])
-        need(counts["frames"] == frames[split], f"{where}.frames", f"{frames[split]} (shards)", counts["frames"])
-        packed = counts["inputs"] - counts["missing"] - sum(rejected.values())
-        adds_up = 0 <= packed <= samples[split] if value["caption_mode"] == "each" else packed == samples[split]
-        need(adds_up, f"{where}.inputs", "samples + missing + rejected", counts["inputs"])
-    need(samples.keys() <= value["splits"].keys(), "splits", f"all of {sorted(samples)}", list(value["splits"]))
+    manifest = own_file(value, Manifest, name, _REMEDY)
+    for where, problem in (*_repeated_files(manifest), *_wrong_sums(manifest), *_wrong_generations(manifest)):
+        raise DamagedFileError(name, where, problem, _REMEDY)
     return cast(Manifest, value)
 
 
-def _is_count(value: object) -> bool:
-    return type(value) is int and value >= 0
+def _wrong_generations(manifest: Manifest) -> Iterator[tuple[str, str]]:
+    """As `generations.wrong_generations`; nothing where the dataset was packed at once."""
+    if "generations" not in manifest:
+        return iter(())
+    each = manifest["caption_mode"] == "each"
+    return wrong_generations(manifest["generations"], manifest["shards"], one_to_one=not each)
+
+
+def _repeated_files(manifest: Manifest) -> Iterator[tuple[str, str]]:
+    """Place and problem of every shard whose name is that of an earlier one."""
+    seen: set[str] = set()
+    for i, shard in enumerate(manifest["shards"]):
+        if shard["file"] in seen:
+            yield f"shards[{i}].file", f"{shard['file']!r} is listed twice"
+        seen.add(shard["file"])
+
+
+def _wrong_sums(manifest: Manifest) -> Iterator[tuple[str, str]]:
+    """Place and problem of every count that does not follow from the shards and the other counts."""
+    totals = {split: Counter[str]() for split in SPLITS}
+    for shard in manifest["shards"]:
+        totals[shard["split"]].update(samples=shard["samples"], frames=shard["frames"])
+    for split, counts in manifest["splits"].items():
+        samples, frames = totals[split]["samples"], totals[split]["frames"]
+        if counts["samples"] != samples:
+            yield f"splits.{split}.samples", f"should be {samples} (sum of the shards), is {counts['samples']}"
+        if counts["frames"] != frames:
+            yield f"splits.{split}.frames", f"should be {frames} (sum of the shards), is {counts['frames']}"
+        packed = counts["inputs"] - counts["missing"] - sum(counts["rejected"].values())
+        each = manifest["caption_mode"] == "each"
+        if not (0 <= packed <= samples if each else packed == samples):
+            yield f"splits.{split}.inputs", f"should be samples + missing + rejected, is {counts['inputs']}"
+    for split in SPLITS:
+        if totals[split]["samples"] and split not in manifest["splits"]:
+            yield "splits", f"should list {split!r}, which has shards"

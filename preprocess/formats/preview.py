@@ -14,9 +14,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from preprocess.formats.atomic import remove_temporary, write_if_changed
 from preprocess.formats.tar import end_of_archive, iter_members, member
 from preprocess.samples import SPLITS, ShardReport, Split
+from preprocess.storage import file_names, is_remote, make_folder, remove, remove_temporary, write_if_changed
 
 PREVIEW_FOLDER = "preview"
 SHEETS_PER_TAR = 100
@@ -31,10 +31,15 @@ class Sheet(NamedTuple):
     txt: bytes
 
 
+def is_preview_tar(name: str) -> bool:
+    """Whether a file of this name below `preview/` is one of the preview's tars."""
+    return bool(_NAME.fullmatch(name))
+
+
 def preview_tars(folder: Path) -> list[tuple[Path, Split]]:
     """The tars of the preview below a dataset's folder, split by split, in order; none where there is no preview."""
     below = folder / PREVIEW_FOLDER
-    names = sorted(path.name for path in below.iterdir() if path.is_file()) if below.is_dir() else []
+    names = file_names(below)
     return [
         (below / name, split)
         for split in SPLITS
@@ -68,12 +73,12 @@ def write_preview(folder: Path, sheets: Mapping[Split, Sequence[Sheet]]) -> list
         sheets: Per split, in the order in which they are to be shown.
     """
     below = folder / PREVIEW_FOLDER
-    below.mkdir(exist_ok=True)
+    make_folder(below)
     remove_temporary(below)
     planned = dict(_tars(sheets))
     for path, _ in preview_tars(folder):
         if path.name not in planned:
-            path.unlink()
+            remove(path)
     for name, group in planned.items():
         body = b"".join(_members(group))
         write_if_changed(below / name, body + end_of_archive(len(body)))
@@ -83,9 +88,10 @@ def write_preview(folder: Path, sheets: Mapping[Split, Sequence[Sheet]]) -> list
 def remove_preview(folder: Path) -> None:
     """Removes the preview of shards that are about to change: its ids and texts would be those of other samples."""
     for path, _ in preview_tars(folder):
-        path.unlink()
-    with contextlib.suppress(OSError):  # not there, or something else is in it
-        (folder / PREVIEW_FOLDER).rmdir()
+        remove(path)
+    if not is_remote(folder):
+        with contextlib.suppress(OSError):  # not there, or something else is in it
+            (folder / PREVIEW_FOLDER).rmdir()
 
 
 def _tars(sheets: Mapping[Split, Sequence[Sheet]]) -> Iterator[tuple[str, tuple[Sheet, ...]]]:

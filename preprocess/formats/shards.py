@@ -17,9 +17,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from preprocess.formats.atomic import atomic_file
+from preprocess.formats import members
 from preprocess.formats.tar import end_of_archive, member
 from preprocess.samples import SPLITS, ShardReport, Split
+from preprocess.storage import atomic_file
 
 PER_SHARD = 10_000
 SEED = 42
@@ -44,17 +45,34 @@ class Shard:
     names: tuple[str, ...]
 
 
-class Parts(NamedTuple):
-    """The content of one triple as it goes into a tar, and the number of rows that `npy` has."""
+class TripleBytes(NamedTuple):
+    """The content of one triple as it goes into a tar.
+
+    Attributes:
+        n_frames: Rows of `npy`.
+        more: The members that `preprocess.formats.members.MEMBERS` has besides these three, in its order.
+    """
 
     npy: bytes
     txt: bytes
     json: bytes
     n_frames: int
+    more: tuple[bytes, ...] = ()
+
+    @property
+    def contents(self) -> tuple[bytes, ...]:
+        """The bytes of every member, in the order of a shard."""
+        return (self.npy, self.txt, self.json, *self.more)
 
 
 def plan_shards(
-    names: Mapping[Split, Iterable[str]], *, per_shard: int = PER_SHARD, seed: int = SEED, shuffle: bool = True
+    names: Mapping[Split, Iterable[str]],
+    *,
+    per_shard: int = PER_SHARD,
+    seed: int = SEED,
+    shuffle: bool = True,
+    first_shard: int = 0,
+    first_id: int = 0,
 ) -> list[Shard]:
     """Cuts the samples of each split into shards and numbers them.
 
@@ -65,6 +83,8 @@ def plan_shards(
         per_shard: Samples per tar; the last tar of a split may hold fewer.
         seed: Seed of the shuffle.
         shuffle: Whether to mix the samples of a split, else they are in order of their names.
+        first_shard: Number of the first tar: how many there are already.
+        first_id: Number of the first id, likewise.
 
     Returns:
         The shards of train, val, test, in this order; an empty split has none.
@@ -76,18 +96,18 @@ def plan_shards(
         raise ValueError(f"per_shard must be at least 1, got {per_shard}")
     ordered = {split: _ordered(names.get(split, ()), seed, shuffle) for split in SPLITS}
     chunks = [
-        (split, members[i : i + per_shard])
-        for split, members in ordered.items()
-        for i in range(0, len(members), per_shard)
+        (split, chosen[i : i + per_shard])
+        for split, chosen in ordered.items()
+        for i in range(0, len(chosen), per_shard)
     ]
-    id_digits = _digits(sum(map(len, ordered.values())))
-    file_digits = _digits(len(chunks))
+    id_digits = digits(first_id + sum(map(len, ordered.values())))
+    file_digits = digits(first_shard + len(chunks))
     shards = []
-    first = 0
-    for index, (split, members) in enumerate(chunks):
-        ids = tuple(f"vid_{first + i:0{id_digits}d}" for i in range(len(members)))
-        shards.append(Shard(f"ds_{index:0{file_digits}d}.tar", split, ids, tuple(members)))
-        first += len(members)
+    first = first_id
+    for index, (split, chosen) in enumerate(chunks, first_shard):
+        ids = tuple(row_id(first + i, id_digits) for i in range(len(chosen)))
+        shards.append(Shard(f"ds_{index:0{file_digits}d}.tar", split, ids, tuple(chosen)))
+        first += len(chosen)
     return shards
 
 
@@ -98,13 +118,18 @@ def _ordered(names: Iterable[str], seed: int, shuffle: bool) -> list[str]:
     return sorted(names, key=lambda name: (hashlib.sha256(f"{seed}:{name}".encode()).digest(), name))
 
 
-def _digits(count: int) -> int:
+def row_id(number: int, width: int) -> str:
+    """The name of the members of a row without extension, e.g. `vid_00000`."""
+    return f"vid_{number:0{width}d}"
+
+
+def digits(count: int) -> int:
     """Width of the largest of `count` numbers from 0, at least 5."""
     return max(_MIN_DIGITS, len(str(max(count - 1, 0))))
 
 
-def write_shard(folder: Path, shard: Shard, parts: Iterable[Parts]) -> ShardReport:
-    """Writes one tar into `folder`; it appears by rename, and its SHA-256 is taken on the way.
+def write_shard(folder: Path, shard: Shard, parts: Iterable[TripleBytes]) -> ShardReport:
+    """Writes one tar into `folder`; it appears complete, and its SHA-256 is computed on the way.
 
     Args:
         folder: Where `shard.file` goes.
@@ -119,6 +144,7 @@ def write_shard(folder: Path, shard: Shard, parts: Iterable[Parts]) -> ShardRepo
     """
     digest = hashlib.sha256()
     size = frames = 0
+    extensions = members.extensions()
     with atomic_file(folder / shard.file) as file:
 
         def write(data: bytes) -> None:
@@ -128,9 +154,8 @@ def write_shard(folder: Path, shard: Shard, parts: Iterable[Parts]) -> ShardRepo
             size += len(data)
 
         for id_, part in zip(shard.ids, parts, strict=True):
-            write(member(f"{id_}.npy", part.npy))
-            write(member(f"{id_}.txt", part.txt))
-            write(member(f"{id_}.json", part.json))
+            for extension, data in zip(extensions, part.contents, strict=True):
+                write(member(f"{id_}.{extension}", data))
             frames += part.n_frames
         write(end_of_archive(size))
     return ShardReport(shard.file, shard.split, len(shard.ids), frames, size, digest.hexdigest())

@@ -6,7 +6,7 @@
 
     {"ds_00000.tar": 10000, "ds_00001.tar": 497}
 
-`sizes.json` is what OpenCLIP's and LAION's loaders ask for.
+`sizes.json` is read by OpenCLIP's and LAION's loaders.
 """
 
 from __future__ import annotations
@@ -16,15 +16,20 @@ import io
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Annotated
 
 from preprocess.errors import DamagedFileError
 from preprocess.formats.shards import SHARD_NAME
 from preprocess.samples import SPLITS, Split
+from preprocess.validation import Count, Must, own_file, parse_json, read_regular, shown
 
 SPLITS_FILE = "splits.csv"
 SIZES_FILE = "sizes.json"
 _COLUMNS = ["tar_file", "split"]
 _REMEDY = "Pack the dataset again."
+
+TarName = Annotated[str, Must(SHARD_NAME.fullmatch, "ds_<digits>.tar")]
+Sizes = dict[TarName, Count]
 
 
 def splits_csv(splits: Mapping[str, Split]) -> bytes:
@@ -38,19 +43,26 @@ def read_splits(path: Path) -> dict[str, Split]:
     The names are safe to join to a folder: nothing but `ds_<digits>.tar` is accepted.
 
     Raises:
-        FileNotFoundError: There is no such file.
-        DamagedFileError: Another header, name or split; or a tar that is named twice.
+        FileNotFoundError: The file does not exist.
+        DamagedFileError: The file is not CSV in UTF-8, or has another header, name or split, or a tar twice.
     """
-    rows = list(csv.reader(io.StringIO(path.read_text("utf-8"))))
+    data = read_regular(path, _REMEDY)
+    try:
+        rows = list(csv.reader(io.StringIO(data.decode("utf-8"))))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise DamagedFileError(path, "", f"not a CSV file in UTF-8 ({error})", _REMEDY) from None
     if not rows or rows[0] != _COLUMNS:
-        raise DamagedFileError(path, "line 1", f"should be {','.join(_COLUMNS)!r}, is {rows[:1]!r}", _REMEDY)
+        header = shown(",".join(rows[0])) if rows else "empty"
+        raise DamagedFileError(path, "line 1", f"should be {','.join(_COLUMNS)!r}, is {header}", _REMEDY)
     by_name = {split: split for split in SPLITS}
     splits: dict[str, Split] = {}
     for number, row in enumerate(rows[1:], 2):
         if len(row) != 2 or not SHARD_NAME.fullmatch(row[0]) or row[1] not in by_name:
-            raise DamagedFileError(path, f"line {number}", f"should be 'ds_00000.tar,train', is {row!r}", _REMEDY)
+            raise DamagedFileError(
+                path, f"line {number}", f"should be 'ds_00000.tar,train', is {shown(','.join(row))}", _REMEDY
+            )
         if row[0] in splits:
-            raise DamagedFileError(path, f"line {number}", f"{row[0]} is named twice", _REMEDY)
+            raise DamagedFileError(path, f"line {number}", f"{row[0]} is listed twice", _REMEDY)
         splits[row[0]] = by_name[row[1]]
     return splits
 
@@ -64,15 +76,12 @@ def read_sizes(path: Path) -> dict[str, int]:
     """Reads `sizes.json`: from tar name to number of samples.
 
     Raises:
-        FileNotFoundError: There is no such file.
-        DamagedFileError: Not an object of tar names and counts.
+        FileNotFoundError: The file does not exist.
+        DamagedFileError: The file is not an object of tar names and counts.
     """
+    data = read_regular(path, _REMEDY)
     try:
-        sizes = json.loads(path.read_bytes())
+        sizes = parse_json(data)
     except ValueError as error:
         raise DamagedFileError(path, "", f"not JSON ({error})", _REMEDY) from None
-    if not isinstance(sizes, dict) or not all(
-        SHARD_NAME.fullmatch(file) and type(count) is int and count >= 0 for file, count in sizes.items()
-    ):
-        raise DamagedFileError(path, "", 'should be {"ds_00000.tar": <number of samples>, …}', _REMEDY)
-    return sizes
+    return own_file(sizes, Sizes, path, _REMEDY)

@@ -13,12 +13,15 @@ reading on attributes that a shard does not use. `benchmarks/pack.py` prints bot
 from __future__ import annotations
 
 import mmap
+import re
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from preprocess.errors import DamagedFileError
+from preprocess.formats import members
+from preprocess.storage import is_remote, is_utf8
 
 BLOCK = 512
 RECORD = 20 * BLOCK
@@ -28,6 +31,12 @@ END = bytes(2 * BLOCK)
 _MAX_SIZE = 8**11 - 1
 _REGULAR = frozenset(b"0\0007")
 _REMEDY = "Pack or download it again."
+
+_OCTAL = re.compile(rb" *([0-7]*)[ \0]*")
+_PAX_LENGTH = re.compile(rb"([1-9][0-9]{0,6}) ")
+_PAX_SIZE = re.compile(r"[0-9]{1,15}")
+_MAX_CLAIM = 1 << 50  # bytes of one member; a header that claims more is damaged
+_MAX_RECORDS = 1 << 20  # bytes of PAX records or of a GNU long name
 
 _CHUNK = 16 << 20  # a stream is never asked for more at once, whatever a header claims
 
@@ -44,12 +53,28 @@ class Member(NamedTuple):
 
 
 class TarTriple(NamedTuple):
-    """One sample of a shard, as it lies in the tar: `npy_array`, `decode` and `json.loads` read the parts."""
+    """One sample of a shard, as it is in the tar; `preprocess.formats.members` says how each member is read.
+
+    Attributes:
+        more: The members that `MEMBERS` has besides these three, in its order.
+    """
 
     id: str
     npy: memoryview
     txt: memoryview
     json: memoryview
+    more: tuple[memoryview, ...] = ()
+
+    @property
+    def parts(self) -> tuple[memoryview, ...]:
+        """The data of all members, in the order of `MEMBERS`."""
+        return (self.npy, self.txt, self.json, *self.more)
+
+    @classmethod
+    def of(cls, id_: str, parts: Sequence[memoryview]) -> TarTriple:
+        """From the data of all members, in the order of `MEMBERS`."""
+        npy, txt, json, *more = parts
+        return cls(id_, npy, txt, json, tuple(more))
 
 
 # --- writing ----------------------------------------------------------------------------------------------------------
@@ -97,8 +122,8 @@ def end_of_archive(size: int) -> bytes:
 def iter_members(source: Source, *, name: object = None, strict: bool = False) -> Iterator[Member]:
     """Reads the regular files of a tar, in order.
 
-    A path is mapped into memory, and a buffer is sliced: the data are views, nothing is copied. A stream (any object
-    with `read(n)`, a pipe for instance) is read once, forwards.
+    A local path is mapped into memory, and a buffer is sliced: the data are views, nothing is copied. A remote path
+    and a stream (any object with `read(n)`, a pipe for instance) are read once, forwards.
 
     Args:
         source: Path, buffer or binary stream.
@@ -107,11 +132,16 @@ def iter_members(source: Source, *, name: object = None, strict: bool = False) -
             Otherwise it is passed over. A leading `./` is taken off first. No name is ever used as a path here.
 
     Raises:
-        DamagedFileError: Cut off, a wrong checksum, or something that is not a tar: names the tar and the offset.
+        DamagedFileError: Cut off, a wrong checksum, a number that is not plain digits, a name that is not UTF-8, or
+            something that is not a tar: names the tar and the offset.
     """
     if isinstance(source, Path):
         name = source if name is None else name
         source = _mapped(source)
+    elif is_remote(source):
+        with source.open("rb") as stream:  # type: ignore[union-attr]
+            yield from iter_members(stream, name=source if name is None else name, strict=strict)
+        return
     label = "tar" if name is None else name
     take = _from_buffer(source) if isinstance(source, _BUFFERS) else _from_stream(source)
     offset = 0
@@ -127,6 +157,8 @@ def iter_members(source: Source, *, name: object = None, strict: bool = False) -
         kind = header[156]
         if long_size is not None and kind in _REGULAR:
             size = long_size
+        if kind in b"xgLK" and size > _MAX_RECORDS:
+            raise _damaged(label, offset, f"{size:,} bytes of extended header, at most {_MAX_RECORDS:,} are read")
         data = take(size)
         padding = -size % BLOCK
         if len(data) < size or len(take(padding)) < padding:
@@ -136,6 +168,8 @@ def iter_members(source: Source, *, name: object = None, strict: bool = False) -
         if kind in _REGULAR:
             file = long_name or _name(header)
             long_name = long_size = None
+            if not file.isascii() and not is_utf8(file):
+                raise _damaged(label, data_offset - BLOCK, f"the name {file!r} is not UTF-8")
             if "/" in file:
                 file = file.removeprefix("./")
             if "/" not in file and file:
@@ -145,7 +179,11 @@ def iter_members(source: Source, *, name: object = None, strict: bool = False) -
         elif kind == 0x78:  # x: PAX records of the next member
             records = _pax_records(bytes(data), label, data_offset)
             long_name = records.get("path", long_name)
-            long_size = int(records["size"]) if records.get("size", "").isdecimal() else None
+            if "size" in records:
+                if not _PAX_SIZE.fullmatch(records["size"]):
+                    claim = records["size"][:40]
+                    raise _damaged(label, data_offset, f"the PAX size {claim!r} is not a number of bytes")
+                long_size = int(records["size"])
             continue
         elif kind == 0x4C:  # L: GNU, the name of the next member
             long_name = bytes(data).partition(b"\0")[0].decode("utf-8", "surrogateescape")
@@ -153,7 +191,7 @@ def iter_members(source: Source, *, name: object = None, strict: bool = False) -
         elif kind in b"gK":  # g: PAX records of the archive, e.g. a git commit; K: the target of a link, skipped below
             continue
         else:
-            problem = f"{long_name or _name(header)!r} is no regular file (type {chr(kind)!r})"
+            problem = f"{long_name or _name(header)!r} is not a regular file (type {chr(kind)!r})"
             long_name = long_size = None
         if strict:
             raise _damaged(label, data_offset - BLOCK, problem)
@@ -168,16 +206,16 @@ def iter_triples(source: Source, *, name: object = None, strict: bool = False) -
     Raises:
         DamagedFileError: As `iter_members`; or a part is missing or there twice.
     """
-    label = source if name is None and isinstance(source, Path) else name or "tar"
+    label = name or (source if isinstance(source, Path) or is_remote(source) else "tar")
+    known = {alias: one.extension for one in members.MEMBERS for alias in (one.extension, *one.aliases)}
     current = ""
     parts: dict[str, memoryview] = {}
     for file, data, offset in iter_members(source, name=name, strict=strict):
-        id_, _, extension = file.partition(".")
-        if extension == "cap":
-            extension = "txt"
-        elif extension not in ("npy", "txt", "json"):
+        id_, _, suffix = file.partition(".")
+        extension = known.get(suffix)
+        if extension is None:
             if strict:
-                raise _damaged(label, offset - BLOCK, f"{file!r} is no .npy, .txt or .json")
+                raise _damaged(label, offset - BLOCK, f"{file!r} is not .{', .'.join(members.extensions())}")
             continue
         if id_ != current:
             if parts:
@@ -192,9 +230,23 @@ def iter_triples(source: Source, *, name: object = None, strict: bool = False) -
 
 def _triple(id_: str, parts: dict[str, memoryview], label: object, offset: int | None) -> TarTriple:
     try:
-        return TarTriple(id_, parts["npy"], parts["txt"], parts["json"])
+        return TarTriple.of(id_, [parts[extension] for extension in members.extensions()])
     except KeyError as error:
         raise _damaged(label, offset, f"{id_!r} has no .{error.args[0]}") from None
+
+
+def first_member(head: bytes, name: object) -> tuple[str, int, int]:
+    """Name, first byte and size of the first file of a tar, from its first 512 bytes or more.
+
+    Raises:
+        DamagedFileError: That is not the header of a regular file.
+    """
+    if len(head) < BLOCK:
+        raise _damaged(name, 0, "cut off: the end of the archive is missing")
+    size = _checked_size(head[:BLOCK], name, 0)
+    if head[156] not in _REGULAR:
+        raise _damaged(name, 0, f"{_name(head[:BLOCK])!r} is not a regular file")
+    return _name(head[:BLOCK]), BLOCK, size
 
 
 def _mapped(path: Path) -> memoryview:
@@ -236,19 +288,22 @@ def _from_stream(stream: BinaryIO) -> Callable[[int], bytes]:
 def _checked_size(header: bytes, label: object, offset: int) -> int:
     """The size field of a header whose checksum is right."""
     checksum, size = header[148:156], header[124:136]
-    try:
-        expected = _octal(checksum)
-        # The top bit marks base 256 (GNU), for 8 GiB and more.
-        n = int.from_bytes(size[1:], "big") if size[0] & 0x80 else _octal(size)
-    except ValueError:
-        raise _damaged(label, offset, "no tar header here") from None
-    if sum(header) - sum(checksum) + sum(b" " * 8) != expected or n < 0:
+    expected = _octal(checksum)
+    # The top bit marks base 256 (GNU), for 8 GiB and more; 0xff would be a negative number.
+    n = int.from_bytes(size[1:], "big") if size[0] == 0x80 else _octal(size)
+    if expected is None or n is None:
+        raise _damaged(label, offset, "no tar header here")
+    if sum(header) - sum(checksum) + sum(b" " * 8) != expected:
         raise _damaged(label, offset, "the header's checksum is wrong")
+    if n > _MAX_CLAIM:
+        raise _damaged(label, offset, f"claims a file of {n:,} bytes")
     return n
 
 
-def _octal(field: bytes) -> int:
-    return int(field.strip(b" \0") or b"0", 8)
+def _octal(field: bytes) -> int | None:
+    """A number of octal digits, padded with spaces or zero bytes; no sign, no other character."""
+    match = _OCTAL.fullmatch(field)
+    return int(match[1] or b"0", 8) if match else None
 
 
 def _name(header: bytes) -> str:
@@ -261,15 +316,15 @@ def _name(header: bytes) -> str:
 def _pax_records(data: bytes, label: object, offset: int) -> dict[str, str]:
     """`<length> <key>=<value>\\n`, repeated."""
     records = {}
-    while data:
-        length, _, _ = data.partition(b" ")
-        end = int(length) if length.isdigit() else 0
-        record = data[len(length) + 1 : end]
-        key, equals, value = record[:-1].partition(b"=")
-        if not equals or record[-1:] != b"\n":
+    position = 0
+    while position < len(data):
+        match = _PAX_LENGTH.match(data, position)
+        end = position + int(match[1]) if match else 0
+        key, equals, value = data[match.end() : end - 1].partition(b"=") if match else (b"", b"", b"")
+        if not equals or end > len(data) or data[end - 1 : end] != b"\n":
             raise _damaged(label, offset, "PAX records that cannot be read")
         records[key.decode("utf-8", "surrogateescape")] = value.decode("utf-8", "surrogateescape")
-        data = data[end:]
+        position = end
     if any(key.startswith("GNU.sparse") for key in records):
         raise _damaged(label, offset, "a sparse file, which no shard has")
     return records

@@ -1,32 +1,30 @@
-"""The processed dataset: per sample three files, `<key>.npy`, `<key>.txt`, `<key>.json`, below a folder per split.
+"""The content of a triple: the metadata and the text of a sample, and the bytes of `.npy` and `.json`.
 
-    processed/train/video7010.npy    float16 (10, 512)
-    processed/train/video7010.txt    a man is playing a guitar
-    processed/train/video7010.json   {"key": "video7010", "videoID": "video7010", "start_time": 3.0, "end_time": 13.0,
+    video7010.npy    float16 (10, 512)
+    video7010.txt    a man is playing a guitar
+    video7010.json   {"key": "video7010", "videoID": "video7010", "start_time": 3.0, "end_time": 13.0,
         "duration": 10.0, "captions": ["a man is playing a guitar", …], "label": null, "n_frames": 10,
         "timestamps": [3.0, 4.0, …], "source": "videos/video7010.mp4", "truncated": false, "category": 0}
 
-Each file appears by rename and the `.json` last: a triple exists when its `.json` does.
+Where triples lie is in `preprocess.formats.processed`; which members a sample has in `preprocess.formats.members`.
 """
 
 from __future__ import annotations
 
-import json
 import math
-import os
 import re
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from io import BytesIO
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from preprocess import validation
+from preprocess.addresses import public_address
 from preprocess.errors import DamagedFileError, UnknownNameError
-from preprocess.formats.atomic import write_atomic
-from preprocess.samples import CAPTION_MODES, JSON, CaptionMode, Sample, Split, Triple, canonical_json, is_url
+from preprocess.samples import CAPTION_MODES, JSON, CaptionMode, Sample
 
 META_KEYS = (
     "key",
@@ -43,42 +41,33 @@ META_KEYS = (
 )
 """Keys that every `.json` has, in this order; the recipe's own follow, sorted."""
 
+TIME_KEYS = ("start_time", "end_time", "duration")
+"""Seconds: floats, or null where there is no time."""
+
+CLIP_KEYS = ("spans", "padded_frames")
+"""Keys that follow `META_KEYS` where each row encodes a clip of frames: `[[start_s, end_s], …]`, one per row, whose
+starts are `timestamps`; and how many frames pad the last clip by repeating the last frame."""
+
 OVERRIDABLE_KEYS = frozenset({"videoID", "start_time", "end_time", "source"})
 """Those of `META_KEYS` that a recipe may set itself."""
 
 CAPTION_INDEX = "caption_index"
 """Only in shards packed with the mode `each`: which of `captions` the `.txt` is."""
 
-_RESERVED_KEYS = (frozenset(META_KEYS) - OVERRIDABLE_KEYS) | {CAPTION_INDEX}
-_LOCAL_SCHEMES = frozenset({"file", "local"})
+_RESERVED_KEYS = (frozenset(META_KEYS) - OVERRIDABLE_KEYS) | {CAPTION_INDEX, *CLIP_KEYS}
 _REMEDY = "Delete it and run encode again."
+
+_NPY_HEADER = re.compile(
+    rb"\{ *'descr': *'(?P<descr>[<>|=]?[biuf][0-9]{1,2})', *'fortran_order': *(?P<fortran>True|False), *"
+    rb"'shape': *\((?P<shape>(?:[0-9]{1,18}(?:, *|(?=\))))*)\),? *\} *\n?"
+)
+_MAX_DIMENSIONS = 32
+_MAX_ARRAY_BYTES = 1 << 50
 
 Vectors = NDArray[np.floating[Any]]
 
 
 # --- metadata ---------------------------------------------------------------------------------------------------------
-
-
-def public_source(media: str) -> str:
-    """What may be published of a sample's `media`: no host path, no user, no password, no token.
-
-    Examples:
-        >>> public_source("videos/a.mp4")
-        'videos/a.mp4'
-        >>> public_source("https://me:secret@host.org/a.mp4?X-Amz-Signature=1f2e#t=3")
-        'https://host.org/a.mp4'
-        >>> public_source("file:///home/me/a.mp4")
-        'a.mp4'
-    """
-    if not is_url(media):
-        return media
-    # Of a chain of file systems ("zip://a.mp4::file:///home/me/x.zip") only the first names the video.
-    scheme, _, rest = media.partition("::")[0].partition("://")
-    rest = re.split(r"[?#]", rest, maxsplit=1)[0]
-    if scheme.lower() in _LOCAL_SCHEMES:
-        return rest.replace("\\", "/").rpartition("/")[2]
-    host, slash, path = rest.partition("/")
-    return f"{scheme}://{host.rpartition('@')[2]}{slash}{path}"
 
 
 def own_meta_keys(samples: Iterable[Sample]) -> tuple[str, ...]:
@@ -90,7 +79,13 @@ def own_meta_keys(samples: Iterable[Sample]) -> tuple[str, ...]:
 
 
 def triple_meta(
-    sample: Sample, n_frames: int, timestamps_s: Iterable[float], duration_s: float, truncated: bool
+    sample: Sample,
+    n_frames: int,
+    timestamps_s: Iterable[float],
+    duration_s: float,
+    truncated: bool,
+    spans: Sequence[Sequence[float]] | None = None,
+    padded_frames: int = 0,
 ) -> JSON:
     """The `.json` of a triple.
 
@@ -100,13 +95,16 @@ def triple_meta(
         timestamps_s: One per row, seconds from the first frame of the file.
         duration_s: Seconds of the part embedded (the window, where the sample has one; 0 for an image).
         truncated: Whether the file was cut off and only its beginning is embedded.
+        spans: For encoders of clips, start and end of each row in seconds; see `preprocess.media.clips.clip_spans`.
+        padded_frames: For encoders of clips, frames that pad the last clip.
 
     Returns:
-        `META_KEYS` in order, then the sample's own metadata sorted by key. Times are floats, rounded to a microsecond.
+        `META_KEYS` in order, for encoders of clips `CLIP_KEYS`, then the sample's own metadata sorted by key. Times are
+        floats, rounded to a microsecond.
 
     Raises:
         ValueError: The sample's metadata claims a key that is measured, e.g. `n_frames`, or the number of timestamps
-            is not `n_frames`.
+            or spans is not `n_frames`.
     """
     meta = sample.meta
     if not _RESERVED_KEYS.isdisjoint(meta):
@@ -118,19 +116,31 @@ def triple_meta(
         "key": sample.key,
         "videoID": meta.get("videoID", sample.key),
         "start_time": _seconds(meta.get("start_time", sample.start_s)),
-        "end_time": _seconds(meta.get("end_time", sample.end_s)),
+        "end_time": _seconds(meta.get("end_time", _end_s(sample, duration_s))),
         "duration": _seconds(float(duration_s)),
         "captions": list(sample.captions),
         "label": sample.label,
         "n_frames": n_frames,
         "timestamps": times,
-        "source": meta.get("source", public_source(sample.media)),
+        "source": meta.get("source", public_address(sample.media)),
         "truncated": bool(truncated),
     }
+    if spans is not None:
+        if len(spans) != n_frames:
+            raise ValueError(f"one span per row of {sample.key!r}, got {len(spans)} for {n_frames} rows")
+        result["spans"] = [[_seconds(start), _seconds(end)] for start, end in spans]
+        result["padded_frames"] = padded_frames
     for key in sorted(meta):
         if key not in OVERRIDABLE_KEYS:
             result[key] = meta[key]
     return result
+
+
+def _end_s(sample: Sample, duration_s: float) -> float | None:
+    """Where the part embedded ends: the end of the window, or of a file that is shorter."""
+    if sample.end_s is None or duration_s <= 0:
+        return sample.end_s
+    return min(sample.end_s, (sample.start_s or 0.0) + duration_s)
 
 
 def _seconds(value: Any) -> Any:
@@ -184,7 +194,7 @@ def npy_array(data: bytes | memoryview, name: object = ".npy") -> NDArray[Any]:
         name: What to call it in an error.
 
     Raises:
-        DamagedFileError: Not a `.npy` file, cut off, or an array of Python objects, which is never unpickled.
+        DamagedFileError: Not a `.npy` file of numbers, or cut off. Python objects are never unpickled.
     """
     start = _header_length(data)
     try:
@@ -195,6 +205,19 @@ def npy_array(data: bytes | memoryview, name: object = ".npy") -> NDArray[Any]:
         raise DamagedFileError(name, "", f"should be {start + size:,} bytes, is {len(data):,}", _REMEDY)
     array = np.frombuffer(data, dtype, offset=start) if size else np.empty(0, dtype)
     return array.reshape(shape[::-1]).T if fortran else array.reshape(shape)
+
+
+def npy_vectors(data: bytes | memoryview, name: object = ".npy") -> Vectors:
+    """As `npy_array`, for an embedding: float16 or float32 `(n_frames, dim)`.
+
+    Raises:
+        DamagedFileError: As `npy_array`, or an array of another type or shape.
+    """
+    array = npy_array(data, name)
+    if array.ndim != 2 or array.dtype.name not in ("float16", "float32"):
+        problem = f"is {array.dtype} {array.shape}, should be float16 or float32 (n_frames, dim)"
+        raise DamagedFileError(name, "", problem, _REMEDY)
+    return array
 
 
 @lru_cache(maxsize=4096)
@@ -213,83 +236,45 @@ def _header_length(data: bytes | memoryview) -> int:
 
 @lru_cache(maxsize=4096)
 def _parse_npy_header(header: bytes) -> tuple[np.dtype[Any], tuple[int, ...], bool, int]:
-    """Dtype, shape, whether Fortran order, bytes of the array. Raises ValueError."""
-    file = BytesIO(header)
-    version = np.lib.format.read_magic(file)
-    if version == (1, 0):
-        shape, fortran, dtype = np.lib.format.read_array_header_1_0(file)
-    elif version == (2, 0):
-        shape, fortran, dtype = np.lib.format.read_array_header_2_0(file)
-    else:
+    """Dtype, shape, whether Fortran order, bytes of the array. Raises ValueError.
+
+    `np.lib.format` evaluates the header as a Python literal: nested brackets exhaust the stack, and subarrays, records
+    and impossible shapes come out as dtypes and sizes that fail later. An array of numbers needs none of that.
+    """
+    if header[:6] != b"\x93NUMPY":
+        raise ValueError("not a .npy file")
+    version = tuple(header[6:8])
+    if version not in ((1, 0), (2, 0)):
         raise ValueError(f"npy version {version} is not one of (1, 0), (2, 0)")
-    if dtype.hasobject:
-        raise ValueError("an array of Python objects is never unpickled")
-    return dtype, shape, fortran, math.prod(shape) * dtype.itemsize
-
-
-# --- files ------------------------------------------------------------------------------------------------------------
-
-
-def write_triple(folder: Path, split: Split, triple: Triple) -> int:
-    """Writes `folder/split/<key>.npy`, `.txt` and, last, `.json`; the split's folder must exist.
-
-    Returns:
-        Bytes written.
-    """
-    base = folder / split
-    parts = (
-        (".npy", npy_bytes(triple.vectors)),
-        (".txt", triple.text.encode()),
-        (".json", canonical_json(triple.meta).encode()),
-    )
-    for suffix, data in parts:
-        write_atomic(base / f"{triple.key}{suffix}", data)
-    return sum(len(data) for _, data in parts)
-
-
-def read_triple(folder: Path, split: Split, key: str) -> Triple:
-    """Reads what `write_triple` wrote.
-
-    Raises:
-        FileNotFoundError: There is no such triple.
-        DamagedFileError: A file is not what it should be.
-    """
-    npy, txt, json_ = (folder / split / f"{key}.{suffix}" for suffix in ("npy", "txt", "json"))
-    meta = parse_json(json_.read_bytes(), json_)
-    vectors = npy_array(npy.read_bytes(), npy)
-    text = txt.read_bytes().decode()
+    match = _NPY_HEADER.fullmatch(header, 10 if version == (1, 0) else 12)
+    if match is None:
+        if b"'|O" in header or b"'O'" in header:
+            raise ValueError("an array of Python objects is never unpickled")
+        raise ValueError(f"the header is not that of an array of numbers: {header[10:90]!r}")
+    shape = tuple(int(n) for n in match["shape"].split(b",") if n.strip())
     try:
-        return Triple(key, vectors, text, meta)
-    except ValueError as error:
-        raise DamagedFileError(npy, "", str(error), _REMEDY) from None
+        dtype = np.dtype(match["descr"].decode())
+    except TypeError as error:
+        raise ValueError(str(error)) from None
+    size = math.prod(shape) * dtype.itemsize
+    if len(shape) > _MAX_DIMENSIONS or math.prod(n or 1 for n in shape) * dtype.itemsize > _MAX_ARRAY_BYTES:
+        raise ValueError(f"the shape {str(shape)[:80]} is too large")
+    return dtype, shape, match["fortran"] == b"True", size
+
+
+# --- .json ------------------------------------------------------------------------------------------------------------
 
 
 def parse_json(data: bytes | memoryview, name: object) -> JSON:
     """A JSON object.
 
     Raises:
-        DamagedFileError: Not UTF-8, not JSON, or not an object.
+        DamagedFileError: Not UTF-8, not JSON (NaN and infinity are not), deeper than 200 levels, or not an object.
     """
     try:
-        value = json.loads(bytes(data))
+        value = validation.parse_json(data)
     except ValueError as error:
-        raise DamagedFileError(name, "", f"not JSON ({error})", _REMEDY) from None
+        raise DamagedFileError(name, "", f"not JSON in UTF-8 ({error})", _REMEDY) from None
     if not isinstance(value, dict):
         raise DamagedFileError(name, "", f"should be a JSON object, is {type(value).__name__}", _REMEDY)
     return value
-
-
-def remove_triple(folder: Path, split: Split, key: str) -> None:
-    """Removes a triple that is stale, the `.json` first: from then on it does not exist."""
-    for suffix in ("json", "txt", "npy"):
-        (folder / split / f"{key}.{suffix}").unlink(missing_ok=True)
-
-
-def done_keys(folder: Path, split: Split) -> set[str]:
-    """Keys of the triples that exist below `folder/split`: one pass over the names, no file is opened."""
-    try:
-        entries = os.scandir(folder / split)
-    except FileNotFoundError:
-        return set()
-    with entries:
-        return {e.name[:-5] for e in entries if e.name.endswith(".json") and not e.name.startswith(".")}

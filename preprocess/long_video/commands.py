@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-import re
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from preprocess import console, options
 from preprocess.errors import UserError
+from preprocess.formats.layout import read_json
+from preprocess.long_video.choices import MAX_STAGE_S, chosen_frames, chosen_model, parse_size, parse_stages
+from preprocess.long_video.components import COGVIDEOX
 from preprocess.long_video.folder import STAGES_S, Folder
+from preprocess.long_video.frame_format import MAX_FPS
+from preprocess.runtime.options import MAX_BATCH_SIZE, MAX_WORKERS
+
+if TYPE_CHECKING:
+    from preprocess.long_video.plan import Stage
 
 app = console.new_app(
     "Training sets for long-video diffusion models: scenes, segments, latents, text, jsonl, check.\n\n"
@@ -21,11 +29,28 @@ Root = Annotated[Path, typer.Argument(help="Folder of the training set, such as 
 Stages = Annotated[
     str | None, typer.Option(help="Only these stages, such as 3,9. [default: all there are]", show_default=False)
 ]
-Model = Annotated[str, typer.Option(help="Hub id, or a folder, of CogVideoX or of the part itself.")]
+Model = Annotated[
+    str | None,
+    typer.Option(
+        help=f"Hub id, or a folder, of CogVideoX or of the part itself. [default: as before, else {COGVIDEOX}]",
+        show_default=False,
+    ),
+]
 Revision = Annotated[str | None, typer.Option(help="Revision of the model on the Hub.", show_default=False)]
-PrecisionOption = Annotated[str, typer.Option("--precision", help="auto, fp32, bf16 or fp16.")]
-TimeLimit = Annotated[float, typer.Option(help="Seconds one video or episode may take.")]
-COGVIDEOX = "THUDM/CogVideoX-5b"
+Size = Annotated[
+    str | None,
+    typer.Option(help="Height x width of the frames. [default: as before, else 480x720]", show_default=False),
+]
+Fps = Annotated[
+    int | None,
+    typer.Option(min=1, max=MAX_FPS, help="Frames per second. [default: as before, else 16]", show_default=False),
+]
+Fit = Annotated[
+    Literal["crop", "pad"] | None,
+    typer.Option(help="Fill the frame, or leave black bars. [default: as before, else crop]", show_default=False),
+]
+PrecisionOption = Annotated[Literal["auto", "fp32", "bf16", "fp16"], typer.Option("--precision")]
+TimeLimit = Annotated[float, typer.Option(callback=console.finite, help="Seconds one video or episode may take.")]
 
 
 @app.command()
@@ -38,29 +63,31 @@ def scenes(
     ] = None,
     detector: Annotated[Literal["content", "adaptive"], typer.Option(help="Of PySceneDetect.")] = "content",
     threshold: Annotated[
-        float | None, typer.Option(help="A change above it is a cut. [default: 27, adaptive 3]", show_default=False)
+        float | None,
+        typer.Option(
+            callback=console.finite, help="A change above it is a cut. [default: 27, adaptive 3]", show_default=False
+        ),
     ] = None,
-    min_scene: Annotated[float, typer.Option(help="Seconds between two cuts at least.")] = 0.6,
+    min_scene: Annotated[
+        float, typer.Option(min=0, callback=console.finite, help="Seconds between two cuts at least.")
+    ] = 0.6,
     workers: options.Workers = None,
     time_limit: TimeLimit = 3600,
     max_memory: options.MaxMemory = None,
+    executor: options.Executor = "local",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a scenes.jsonl that differs.")] = False,
 ) -> None:
     """Find the scenes of every video, or take them from annotators: scenes.jsonl."""
     from preprocess.long_video.components import require
     from preprocess.long_video.detect import Detector
     from preprocess.long_video.find import find_scenes
-    from preprocess.pipeline.executors import LocalExecutor
-    from preprocess.pipeline.machine import usable_cores
 
+    run = options.run_options(workers, time_limit, max_memory, executor)
     if annotations is None:
         require("scenedetect", "cv2")
-    folder = Folder(root)
-    limits = LocalExecutor(workers or usable_cores(), time_limit, options.gigabytes(max_memory))
+    folder, settings = Folder(root), Detector(detector, threshold, min_scene)
     with folder.only_run("scenes"):
-        found, rejects = find_scenes(
-            folder, raw, annotations, Detector(detector, threshold, min_scene), limits, overwrite=overwrite
-        )
+        found, rejects = find_scenes(folder, raw, annotations, settings, run, overwrite=overwrite)
     print(f"{len(found):,} scenes of {len({s.video for s in found}):,} videos in {folder.scenes}")
     _say_rejects(len(rejects), folder.rejects("scenes"))
 
@@ -69,75 +96,130 @@ def scenes(
 def segments(
     root: Root,
     seconds: Annotated[str, typer.Option(help="Lengths of the stages.")] = ",".join(map(str, STAGES_S)),
-    size: Annotated[str, typer.Option(help="Height x width of the frames.")] = "480x720",
-    fps: Annotated[int, typer.Option(min=1, help="Frames per second.")] = 16,
-    fit: Annotated[Literal["crop", "pad"], typer.Option(help="Fill the frame, or leave black bars.")] = "crop",
+    size: Size = None,
+    fps: Fps = None,
+    fit: Fit = None,
 ) -> None:
     """Cut scenes into segments of 3 s and join these into the episodes of each stage."""
-    from preprocess.long_video.frame_settings import FrameSettings
     from preprocess.long_video.plan import plan_episodes
 
-    folder = Folder(root)
-    height, width = _size(size)
+    folder, wanted = Folder(root), parse_stages(seconds) or STAGES_S
+    frames = chosen_frames(folder, size, fps, fit)
     with folder.only_run("segments"):
-        stages, short = plan_episodes(folder, _stages(seconds), FrameSettings(fps, height, width, fit))
-    rows = [("seconds", "episodes", "segments left over"), *((s.seconds, s.episodes, s.left_over) for s in stages)]
-    print(console.table(rows, right=frozenset({0, 1, 2})))
+        stages, short = plan_episodes(folder, wanted, frames)
+    _say_stages(stages)
     _say_rejects(short, folder.rejects("segments"))
+
+
+@app.command("import")
+def import_episodes(
+    root: Root,
+    raw: Annotated[Path, typer.Option(help="Folder with one folder of clips per episode.", show_default=False)],
+    annotations: Annotated[
+        Path,
+        typer.Option(help="JSONL of scene_start, scene_end, text_0, …, a line per folder or clip.", show_default=False),
+    ],
+    seconds: Annotated[
+        str | None, typer.Option(help="Cut into episodes of these lengths. [default: as they are]", show_default=False)
+    ] = None,
+    size: Size = None,
+    fps: Fps = None,
+    fit: Fit = None,
+    workers: options.Workers = None,
+    time_limit: TimeLimit = 3600,
+    max_memory: options.MaxMemory = None,
+    executor: options.Executor = "local",
+) -> None:
+    """Take ready-made episodes, in place of `scenes` and `segments`: clips of 3, 6, 9, … s and a JSONL."""
+    from preprocess.long_video.ready_made import import_clips
+
+    run = options.run_options(workers, time_limit, max_memory, executor)
+    folder, wanted = Folder(root), parse_stages(seconds)
+    frames = chosen_frames(folder, size, fps, fit)
+    with folder.only_run("segments"):
+        stages, rejected = import_clips(folder, raw, annotations, wanted, frames, run)
+    _say_stages(stages)
+    _say_rejects(rejected, folder.rejects("scenes"))
 
 
 @app.command()
 def latents(
     root: Root,
-    vae: Model = COGVIDEOX,
+    vae: Model = None,
     revision: Revision = None,
     seconds: Stages = None,
     chunk_seconds: Annotated[
-        int, typer.Option(min=1, help="Seconds that the VAE sees at once; part of the result.")
-    ] = 1,
+        int | None,
+        typer.Option(
+            min=1,
+            max=MAX_STAGE_S,
+            help="Seconds that the VAE sees at once; part of the result. [default: as before, else 1]",
+            show_default=False,
+        ),
+    ] = None,
     precision: PrecisionOption = "auto",
     device: options.Device = "auto",
     workers: Annotated[
-        int | None, typer.Option(min=1, help="Processes. [default: one a GPU, or one]", show_default=False)
+        int | None,
+        typer.Option(min=1, max=MAX_WORKERS, help="Processes. [default: one a GPU, or one]", show_default=False),
     ] = None,
     time_limit: TimeLimit = 3600,
     max_memory: options.MaxMemory = None,
+    executor: options.Executor = "local",
     overwrite: options.Overwrite = False,
 ) -> None:
     """Encode every episode with the CogVideoX VAE: bfloat16 (16 L / 4 + 1, 32, 60, 90)."""
     from preprocess.long_video.devices import Rank
-    from preprocess.long_video.encode import Limits, ModelOptions, encode_latents
+    from preprocess.long_video.encode import ModelOptions, encode_latents
 
+    run = options.run_options(workers, time_limit, max_memory, executor)
     folder, rank = Folder(root), Rank.from_environment()
     _not_from_many(rank.world, overwrite)
+    before = {} if overwrite else read_json(folder.latents_settings)
     with folder.only_run("latents", rank.index):
         count = encode_latents(
             folder,
-            _stages(seconds) if seconds else folder.stages(),
-            ModelOptions(vae, revision, precision, device, overwrite),
-            chunk_seconds,
-            Limits(workers, time_limit, options.gigabytes(max_memory)),
+            folder.stages(parse_stages(seconds)),
+            ModelOptions(*chosen_model(folder, "vae", vae, revision, before), precision, device, overwrite),
+            chunk_seconds or before.get("chunk_seconds", 1),
+            run,
             rank,
         )
-    print(f"{count.made:,} latents made, {count.kept:,} kept, in {count.seconds:.1f} s")
+    again = f" ({count.changed:,} of videos that changed)" if count.changed else ""
+    print(f"{count.made:,} latents made{again}, {count.kept:,} kept, in {count.seconds:.1f} s")
     _say_rejects(count.rejected, folder.rejects("latents"))
 
 
 @app.command()
 def text(
     root: Root,
-    model: Model = COGVIDEOX,
+    model: Model = None,
     revision: Revision = None,
+    seconds: Stages = None,
     tokenizer: Annotated[
         str | None, typer.Option(help="Hub id or folder. [default: the model's]", show_default=False)
     ] = None,
     also: Annotated[
         list[Path] | None, typer.Option(help="More JSONL with scene_start, scene_end, text_0, …", show_default=False)
     ] = None,
-    max_tokens: Annotated[int, typer.Option(min=8, help="Tokens of one embedding.")] = 493,
-    seed: Annotated[int, typer.Option(help="Of scene token rows that the checkpoint does not have.")] = 0,
+    max_tokens: Annotated[
+        int | None,
+        typer.Option(
+            min=8, max=65_536, help="Tokens of one embedding. [default: as before, else 493]", show_default=False
+        ),
+    ] = None,
+    seed: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            max=options.MAX_SEED,
+            help="Of scene token rows that the checkpoint does not have. [default: as before, else 0]",
+            show_default=False,
+        ),
+    ] = None,
     batch_size: Annotated[
-        int | None, typer.Option(min=1, help="Texts a forward pass. [default: 1, GPU 8]", show_default=False)
+        int | None,
+        typer.Option(min=1, max=MAX_BATCH_SIZE, help="Texts a forward pass. [default: 1, GPU 8]", show_default=False),
     ] = None,
     precision: PrecisionOption = "auto",
     device: options.Device = "auto",
@@ -149,32 +231,34 @@ def text(
 
     folder, rank = Folder(root), Rank.from_environment()
     _not_from_many(rank.world, overwrite)
+    before = {} if overwrite else read_json(folder.text_settings)
     with folder.only_run("text", rank.index):
         count = embed_texts(
             folder,
-            ModelOptions(model, revision, precision, device, overwrite),
-            tokenizer,
-            max_tokens,
-            seed,
+            folder.stages(parse_stages(seconds)),
+            ModelOptions(*chosen_model(folder, "text_encoder", model, revision, before), precision, device, overwrite),
+            tokenizer or (folder.noted("tokenizer") if model is None else None),
+            max_tokens or before.get("max_tokens", 493),
+            before.get("scene_token_seed", 0) if seed is None else seed,
             batch_size,
             also or [],
             rank,
         )
     print(f"{count.made:,} texts encoded, {count.kept:,} kept, in {count.seconds:.1f} s")
     if count.cut:
-        print(f"{count.cut:,} of them are longer than {max_tokens} tokens and were cut")
+        print(f"{count.cut:,} of them have more tokens than an embedding and were cut")
 
 
 @app.command()
-def jsonl(root: Root) -> None:
+def jsonl(root: Root, seconds: Stages = None) -> None:
     """Write the training JSONL of each stage, checked before it is written."""
     from preprocess.long_video.jsonl import write_jsonl
 
     folder = Folder(root)
     with folder.only_run("jsonl"):
-        for seconds in folder.stages():
-            written = write_jsonl(folder, seconds)
-            print(f"{written.lines:,} episodes of {seconds} s in {folder.train(seconds)}")
+        for stage in folder.stages(parse_stages(seconds)):
+            written = write_jsonl(folder, stage)
+            print(f"{written.lines:,} episodes of {stage} s in {folder.train(stage)}")
             _say_rejects(written.rejected, folder.rejects("latents"))
 
 
@@ -182,21 +266,25 @@ def jsonl(root: Root) -> None:
 def check(
     path: Annotated[Path, typer.Argument(help="Folder of a training set, or one training JSONL.", show_default=False)],
     size: Annotated[str, typer.Option(help="Height x width of the frames, for a JSONL.")] = "480x720",
-    fps: Annotated[int, typer.Option(min=1, help="Frames per second, for a JSONL.")] = 16,
+    fps: Annotated[int, typer.Option(min=1, max=MAX_FPS, help="Frames per second, for a JSONL.")] = 16,
     seconds: Annotated[
-        int | None, typer.Option(help="Length of its episodes, for a JSONL. [default: any]", show_default=False)
+        str | None,
+        typer.Option(help="Stages of a folder, or the length of the episodes of a JSONL.", show_default=False),
     ] = None,
 ) -> None:
     """Check every line and every tensor of the training JSONL; exit code 1 when something is wrong."""
     from preprocess.long_video.check import Expectation, check_file
-    from preprocess.long_video.frame_settings import FrameSettings
+    from preprocess.long_video.frame_format import FrameFormat
     from preprocess.long_video.jsonl import check_folder
 
+    stages = parse_stages(seconds)
     if path.is_dir():
-        findings = check_folder(Folder(path))
+        findings = check_folder(Folder(path), stages)
+    elif stages and len(stages) > 1:
+        raise UserError(f"the episodes of {path} cannot have several lengths: {seconds}", "Give one: --seconds 9.")
     else:
-        height, width = _size(size)
-        findings = check_file(path, Expectation(FrameSettings(fps, height, width), seconds=seconds))
+        height, width = parse_size(size)
+        findings = check_file(path, Expectation(FrameFormat(fps, height, width), seconds=stages[0] if stages else None))
     for finding in findings:
         print(finding)
     if findings:
@@ -226,6 +314,11 @@ def demo(
     print(f"\nLoad it:\n  PreembeddingDataset({str(root)!r}, scale_factor=0.7, jsonl_paths={str(first)!r})")
 
 
+def _say_stages(stages: Sequence[Stage]) -> None:
+    rows = [("seconds", "episodes", "segments left over"), *((s.seconds, s.episodes, s.left_over) for s in stages)]
+    print(console.table(rows, right=frozenset({0, 1, 2})))
+
+
 def _say_rejects(count: int, ledger: Path) -> None:
     if count:
         print(f"{count:,} could not be used; {ledger} has the reasons")
@@ -234,17 +327,3 @@ def _say_rejects(count: int, ledger: Path) -> None:
 def _not_from_many(world: int, overwrite: bool) -> None:
     if overwrite and world > 1:
         raise UserError("--overwrite from several ranks would delete what the others make", "Remove the folder first.")
-
-
-def _stages(text: str) -> tuple[int, ...]:
-    try:
-        return tuple(sorted({int(part) for part in text.split(",")}))
-    except ValueError as error:
-        raise UserError(f"--seconds {text!r} is no list of whole numbers", "Write --seconds 3,9,18.") from error
-
-
-def _size(text: str) -> tuple[int, int]:
-    match = re.fullmatch(r"(\d+)x(\d+)", text)
-    if match is None:
-        raise UserError(f"--size {text!r} is not height x width", "Write --size 480x720.")
-    return int(match[1]), int(match[2])

@@ -1,9 +1,9 @@
-"""The real models: from a Hub id or folder and the name of a part to its files, and to the loaded model.
+"""Model components: resolves a Hub id or folder and the name of a component to files, and loads the model.
 
     vae = load_vae(find_component("THUDM/CogVideoX-5b", "vae"), "cuda", torch.bfloat16)
 
-A folder may be a whole pipeline with a subfolder per part, as on the Hub, or the part itself, as `save_pretrained`
-leaves it.
+A folder may hold a whole pipeline with one subfolder per component, as on the Hub, or a single component, as
+`save_pretrained` writes it.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from preprocess.errors import UserError
+from preprocess.hub import model_errors, waiting
 from preprocess.samples import JSON
 
 if TYPE_CHECKING:
@@ -30,15 +31,15 @@ _NEEDED_FILE = {"vae": "config.json", "text_encoder": "config.json", "tokenizer"
 
 
 def require(*modules: str) -> None:
-    """Names what is not installed before anything is begun.
+    """Checks that optional modules are installed before any work starts.
 
     Raises:
-        UserError: A module is missing; the remedy is the line that installs it.
+        UserError: A module is missing; the remedy is the command that installs it.
     """
     for module in modules:
         try:
             found = importlib.util.find_spec(module) is not None
-        except ModuleNotFoundError:  # the package that would hold it
+        except ModuleNotFoundError:  # the parent package
             found = False
         if not found:
             raise UserError(f"the package of {module!r} is not installed", f"Install it: {INSTALL}")
@@ -46,12 +47,12 @@ def require(*modules: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Component:
-    """One part of a pipeline on this disk.
+    """One component of a pipeline on the local disk.
 
     Attributes:
-        id: Hub id, or the name of the folder: never a path of this machine.
+        id: Hub id, or the name of the folder (never a host path).
         revision: Commit on the Hub, None for a folder.
-        folder: What `from_pretrained` is given.
+        folder: Folder to pass to `from_pretrained`.
     """
 
     id: str
@@ -59,7 +60,7 @@ class Component:
     folder: Path
 
     def record(self) -> JSON:
-        """What settings say of it: id, revision, and one checksum over its weights (all files, in order of name)."""
+        """Id, revision, and one SHA-256 over all weight files in order of their names."""
         digest = hashlib.sha256()
         for path in sorted(self.folder.glob("*.safetensors")):
             with path.open("rb") as stream:
@@ -69,10 +70,10 @@ class Component:
 
 
 def find_component(model: str, part: Part, revision: str | None = None) -> Component:
-    """Finds a part of a pipeline by the pipeline's Hub id or folder, or by the part's own folder.
+    """Finds a component by the Hub id or folder of its pipeline, or by its own folder.
 
     Raises:
-        UserError: There is no such folder or repository, or it lacks the part, or holds no safetensors.
+        UserError: There is no such folder or repository, it lacks the component, or it holds no safetensors.
     """
     folder = Path(model).expanduser()
     if folder.is_dir():
@@ -89,7 +90,7 @@ def find_component(model: str, part: Part, revision: str | None = None) -> Compo
 
 
 def load_vae(component: Component, device: str, dtype: torch.dtype) -> Any:
-    """The `AutoencoderKLCogVideoX`, ready to encode; its decoder is let go, as nothing here needs it."""
+    """The `AutoencoderKLCogVideoX`, ready to encode; the unused decoder is dropped to free memory."""
     require("diffusers")
     from diffusers import AutoencoderKLCogVideoX
 
@@ -105,7 +106,7 @@ def load_text_encoder(component: Component, device: str, dtype: torch.dtype) -> 
     """The `T5EncoderModel`."""
     from transformers import T5EncoderModel
 
-    from preprocess.encoders.clip import quiet
+    from preprocess.encoders.process import quiet
 
     quiet()
     loader: Any = T5EncoderModel  # its `to` has no type of its own
@@ -123,7 +124,7 @@ def load_tokenizer(component: Component) -> Any:
 
 
 def versions(*packages: str) -> JSON:
-    """Versions of what decides about the bytes."""
+    """Versions of the libraries that determine the output bytes."""
     return {name: importlib.metadata.version(name).split("+")[0] for name in packages}
 
 
@@ -131,7 +132,7 @@ def _complete(component: Component, part: Part) -> Component:
     needed = _NEEDED_FILE[part]
     if not (component.folder / needed).is_file():
         raise UserError(
-            f"model {component.id!r} has no {part}: {needed} is not there",
+            f"model {component.id!r} has no {part}: {needed} not found",
             f"Use {COGVIDEOX}, or a folder with the subfolder {part!r}.",
         )
     if part != "tokenizer" and not any(component.folder.glob("*.safetensors")):
@@ -140,25 +141,9 @@ def _complete(component: Component, part: Part) -> Component:
 
 
 def _snapshot(model: str, part: Part, revision: str | None) -> Path:
-    """The part's files in the local cache, downloaded where they are not all there."""
+    """The files of the component in the local cache; missing ones are downloaded."""
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import (
-        HfHubHTTPError,
-        HFValidationError,
-        LocalEntryNotFoundError,
-        OfflineModeIsEnabled,
-        RepositoryNotFoundError,
-    )
 
     wanted = [f"{part}/*.json", f"{part}/*.safetensors", f"{part}/*.model"]
-    try:
-        return Path(snapshot_download(model, revision=revision, allow_patterns=wanted))
-    except (RepositoryNotFoundError, HFValidationError) as error:
-        raise UserError(
-            f"no model {model!r} on the Hub", "Check the name and revision; log in if it is private (hf auth login)."
-        ) from error
-    except (OfflineModeIsEnabled, LocalEntryNotFoundError, HfHubHTTPError, ConnectionError) as error:
-        raise UserError(
-            f"model {model!r} is not on this disk and the Hub could not be reached ({type(error).__name__})",
-            "Connect once to download it, or name a folder that holds it.",
-        ) from error
+    with model_errors(model, revision, "name a folder that holds it"):
+        return Path(waiting(lambda: snapshot_download(model, revision=revision, allow_patterns=wanted)))

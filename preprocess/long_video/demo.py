@@ -1,11 +1,11 @@
-"""What `long-video demo` runs on: rendered videos with several scenes, and the three models, tiny and untrained.
+"""Inputs of `long-video demo`: rendered videos with several scenes, and three small untrained models.
 
 One line of the annotations that come with the videos:
 
     {"video": "garden.mp4", "start": 10.0, "end": 16.5, "text": "a blue star moving up"}
 
-The models are of the same classes as CogVideoX's and are loaded by the same `from_pretrained`; only their sizes in the
-configs are small, and their weights are random numbers of one seed.
+The models have the classes of CogVideoX's components and are loaded by the same `from_pretrained`; their configs are
+small and their weights are random with a fixed seed.
 """
 
 from __future__ import annotations
@@ -17,34 +17,35 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from preprocess.demo.scenes import Scene
+from preprocess.demo.scenes import ShapeScene
 from preprocess.long_video.components import require
 from preprocess.long_video.folder import write_rows
+from preprocess.storage import atomic_folder, remove_temporary
 
 SIZE = (64, 96)
-"""Height and width in pixels, in the proportion of 480x720."""
+"""Height and width in pixels, with the aspect ratio of 480x720."""
 
 FPS = 24
-"""Of the rendered videos: not the 16 of the training set, so that sampling has something to do."""
+"""Frame rate of the rendered videos; it differs from the 16 of the training set, so that resampling is exercised."""
 
-VIDEOS: dict[str, tuple[tuple[float, Scene], ...]] = {
+VIDEOS: dict[str, tuple[tuple[float, ShapeScene], ...]] = {
     "garden.mp4": (
-        (10.0, Scene("red", "circle", "left")),
-        (6.5, Scene("blue", "star", "up")),
-        (2.5, Scene("green", "square", "right")),
-        (1.5, Scene("purple", "heart", "down")),  # too short: discarded
-        (3.0, Scene("yellow", "ring", "left")),
+        (10.0, ShapeScene("red", "circle", "left")),
+        (6.5, ShapeScene("blue", "star", "up")),
+        (2.5, ShapeScene("green", "square", "right")),
+        (1.5, ShapeScene("purple", "heart", "down")),  # too short: discarded
+        (3.0, ShapeScene("yellow", "ring", "left")),
     ),
     "harbour.mp4": (
-        (9.0, Scene("cyan", "cross", "down")),
-        (7.25, Scene("orange", "diamond", "left")),
+        (9.0, ShapeScene("cyan", "cross", "down")),
+        (7.25, ShapeScene("orange", "diamond", "left")),
     ),
 }
 """Seconds and content of each scene."""
 
 
 def render_videos(raw: Path) -> Path:
-    """Renders the videos that are not there yet, and writes the annotators' file beside them: its path is returned."""
+    """Renders missing videos and writes the annotation file beside them; returns the path of that file."""
     from preprocess.demo.render import write_video
 
     rows = []
@@ -60,8 +61,10 @@ def render_videos(raw: Path) -> Path:
     return annotations
 
 
-def scene_frames(scenes: tuple[tuple[float, Scene], ...], size: tuple[int, int] = SIZE) -> Iterator[NDArray[np.uint8]]:
-    """The frames of scenes, one after another with a hard cut between, uint8 `(H, W, 3)` each."""
+def scene_frames(
+    scenes: tuple[tuple[float, ShapeScene], ...], size: tuple[int, int] = SIZE
+) -> Iterator[NDArray[np.uint8]]:
+    """The frames of consecutive scenes with a hard cut between them, uint8 `(H, W, 3)` each."""
     from preprocess.demo.render import render_frames
 
     for number, (seconds, scene) in enumerate(scenes):
@@ -69,13 +72,17 @@ def scene_frames(scenes: tuple[tuple[float, Scene], ...], size: tuple[int, int] 
 
 
 def make_models(folder: Path) -> None:
-    """Writes `vae`, `text_encoder` and `tokenizer` where they are not there yet, laid out as on the Hub."""
+    """Writes missing `vae`, `text_encoder` and `tokenizer` folders, laid out as on the Hub."""
     require("diffusers")
     import torch
     from diffusers import AutoencoderKLCogVideoX
     from transformers import T5Config, T5EncoderModel, T5Tokenizer
 
-    if not (folder / "vae" / "config.json").is_file():
+    from preprocess.encoders.process import quiet
+
+    quiet()
+    remove_temporary(folder)
+    if not (folder / "vae").is_dir():
         torch.manual_seed(0)
         vae: Any = AutoencoderKLCogVideoX(  # type: ignore[no-untyped-call]
             block_out_channels=(8, 8, 8, 8),
@@ -84,10 +91,10 @@ def make_models(folder: Path) -> None:
             sample_height=SIZE[0],
             sample_width=SIZE[1],
         )
-        vae.save_pretrained(folder / "vae")
-    if not (folder / "tokenizer" / "tokenizer_config.json").is_file():
-        T5Tokenizer(vocab=_pieces(), extra_ids=0).save_pretrained(folder / "tokenizer")
-    if not (folder / "text_encoder" / "config.json").is_file():
+        _save(vae, folder / "vae")
+    if not (folder / "tokenizer").is_dir():
+        _save(T5Tokenizer(vocab=_pieces(), extra_ids=0), folder / "tokenizer")
+    if not (folder / "text_encoder").is_dir():
         torch.manual_seed(0)
         config = T5Config(
             vocab_size=len(_pieces()),
@@ -99,7 +106,13 @@ def make_models(folder: Path) -> None:
             feed_forward_proj="gated-gelu",
             is_encoder_decoder=False,
         )
-        T5EncoderModel(config).save_pretrained(folder / "text_encoder")
+        _save(T5EncoderModel(config), folder / "text_encoder")
+
+
+def _save(component: Any, folder: Path) -> None:
+    """Publishes a whole folder, so that an interrupted run leaves nothing that looks complete."""
+    with atomic_folder(folder) as temporary:
+        component.save_pretrained(temporary)
 
 
 def _pieces() -> list[tuple[str, float]]:

@@ -1,18 +1,18 @@
-"""Cuts found by PySceneDetect, in the times of this project: the frame on screen first after the cut.
+"""Scene cuts found by PySceneDetect, each at the display time of the first frame after the cut.
 
     >>> detect_cuts(Path("tom.mp4"), Detector())
     Detected(duration_s=20.5, cuts_s=(10.0, 16.5, 19.0))
 
-PySceneDetect compares neighbouring frames; which frames these are, and when they are shown, is read by `read_video`, so
-that a cut is exact for any frame rate, also a varying one. A minute is read at a time, already reduced to the width at
-which PySceneDetect itself looks.
+PySceneDetect compares neighboring frames; the frames and their display times come from `iter_frames`, so that cuts are
+exact at any frame rate, also a variable one. The video is decoded once, and memory holds a few frames, reduced to the
+size at which PySceneDetect compares them.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -21,27 +21,28 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from preprocess.errors import MediaError, UnknownNameError, UserError
+from preprocess.errors import UnknownNameError, UserError
 from preprocess.long_video.components import require
+from preprocess.media import iter_frames
+from preprocess.media.frames import FrameRows, Restart, in_order
 from preprocess.media.sampling import Sampling
 from preprocess.samples import JSON
 
 Kind = Literal["content", "adaptive"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
-_WINDOW_S = 60.0
-_TICKS = 1_000_000  # a second in the time base in which PySceneDetect is told the times
+_TICKS_PER_S = 1_000_000  # the time base of the times passed to PySceneDetect
 
 
 @dataclass(frozen=True, slots=True)
 class Detector:
-    """Which detector of PySceneDetect, and how sensitive.
+    """A detector of PySceneDetect and its sensitivity.
 
     Attributes:
-        kind: `content` compares a frame with the one before; `adaptive` also with how much changes around it, which
-            suits fast camera movement.
-        threshold: A change above it is a cut; None for the detector's default (27 and 3).
-        min_scene_s: A cut this soon after another is not one.
+        kind: `content` compares each frame with the previous one; `adaptive` relates that difference to those of the
+            frames around it, which suits fast camera motion.
+        threshold: Differences above it are cuts; None for the detector's default (27 and 3).
+        min_scene_s: Minimum distance between cuts, in seconds; a cut that follows another more closely is ignored.
     """
 
     kind: Kind = "content"
@@ -53,102 +54,108 @@ class Detector:
             raise UnknownNameError("detector", self.kind, KINDS)
         if (self.threshold is not None and self.threshold <= 0) or self.min_scene_s < 0:
             raise UserError(
-                f"a threshold of {self.threshold} and scenes of {self.min_scene_s} s make no sense", "Use more than 0."
+                f"the detector's threshold must be above 0 and the minimum scene length not negative, "
+                f"got {self.threshold} and {self.min_scene_s} s",
+                "Change these options.",
             )
 
     def to_json(self) -> JSON:
-        """As a JSON object."""
+        """Returns a JSON object."""
         return dataclasses.asdict(self)
 
 
 @dataclass(frozen=True, slots=True)
 class Detected:
-    """What was found in a video.
+    """The duration and cuts of a video.
 
     Attributes:
-        duration_s: Of the video.
-        cuts_s: Time of the first frame of each scene but the first, increasing.
+        duration_s: Duration of the video in seconds.
+        cuts_s: Display time in seconds of the first frame of each scene except the first, increasing.
     """
 
     duration_s: float
     cuts_s: tuple[float, ...]
 
     def scenes(self) -> list[tuple[float, float]]:
-        """Start and end of each scene, in seconds: together they are the whole video."""
+        """Start and end of each scene in seconds; together they cover the whole video."""
         edges = [0.0, *self.cuts_s, self.duration_s]
         return list(itertools.pairwise(edges))
 
 
 def video_duration(path: Path) -> float:
-    """Length of a video in seconds; that its first frame can be decoded is tried on the way.
+    """Duration of a video in seconds; also verifies that its first frame can be decoded.
 
     Raises:
-        MediaError: As `read_video`.
+        MediaError: As `iter_frames`.
     """
-    from preprocess.media.video import read_video
-
-    return read_video(path, Sampling("num_frames", 1)).duration_s
+    stream = iter_frames(path, Sampling.num_frames(1))
+    for _ in stream:
+        pass
+    return stream.duration_s
 
 
 def detect_cuts(path: Path, settings: Detector) -> Detected:
-    """Finds the cuts of a video.
+    """Finds the cuts of a video in one pass.
 
     Raises:
-        MediaError: As `read_video`.
+        MediaError: As `iter_frames`; `unreadable`, too, for a damaged video whose frames are far out of order.
         UserError: PySceneDetect is not installed.
     """
     require("scenedetect", "cv2")
-    from scenedetect import AdaptiveDetector, ContentDetector, FrameTimecode
-    from scenedetect.common import Timecode
-
-    duration_s = video_duration(path)
-    if settings.kind == "content":
-        detector: Any = ContentDetector(settings.threshold or 27.0, settings.min_scene_s)
-    else:
-        detector = AdaptiveDetector(settings.threshold or 3.0, settings.min_scene_s)
-    times: dict[int, float] = {}
-    cuts: list[Any] = []
-    position = None
-    for time_s, image in _small_frames(path, duration_s):
-        ticks = round(time_s * _TICKS)
-        times[ticks] = time_s
-        # The nominal rate only matters to thresholds in frames, and there are none.
-        position = FrameTimecode(Timecode(ticks, Fraction(1, _TICKS)), fps=25.0)
-        cuts += detector.process_frame(position, image)
-    if position is not None:
-        cuts += detector.post_process(position)
-    return Detected(duration_s, tuple(sorted({times[cut.pts] for cut in cuts} - {0.0})))
+    stream = iter_frames(path, Sampling.every_nth(1))
+    search = _Search(settings)
+    for record in in_order(_reduced(stream), path):
+        if isinstance(record, Restart):
+            search = _Search(settings)
+        else:
+            search.add(float(record.times_s[0]), record.image)
+    cuts = search.finish()
+    ticks = np.rint(stream.times_s * _TICKS_PER_S).astype(np.int64)
+    cuts_s = stream.times_s[np.searchsorted(ticks, cuts)]
+    return Detected(stream.duration_s, tuple(cuts_s[cuts_s > 0].tolist()))
 
 
-def _small_frames(path: Path, duration_s: float) -> Iterator[tuple[float, NDArray[np.uint8]]]:
-    """Every frame with its time, as BGR of the size at which PySceneDetect looks."""
+class _Search:
+    """A detector of PySceneDetect and the cuts it has found so far."""
+
+    def __init__(self, settings: Detector) -> None:
+        from scenedetect import AdaptiveDetector, ContentDetector
+
+        if settings.kind == "content":
+            self._detector: Any = ContentDetector(settings.threshold or 27.0, settings.min_scene_s)
+        else:
+            self._detector = AdaptiveDetector(settings.threshold or 3.0, settings.min_scene_s)
+        self._cuts: set[int] = set()
+        self._position: Any = None
+
+    def add(self, time_s: float, image: NDArray[np.uint8]) -> None:
+        """Passes the next frame, uint8 `(h, w, 3)` BGR, to the detector."""
+        from scenedetect import FrameTimecode
+        from scenedetect.common import Timecode
+
+        # The nominal rate matters only to thresholds given in frames, and there are none.
+        self._position = FrameTimecode(Timecode(round(time_s * _TICKS_PER_S), Fraction(1, _TICKS_PER_S)), fps=25.0)
+        self._cuts.update(cut.pts for cut in self._detector.process_frame(self._position, image))
+
+    def finish(self) -> list[int]:
+        """Ticks of the first frame of each scene, sorted."""
+        self._cuts.update(cut.pts for cut in self._detector.post_process(self._position))
+        return sorted(self._cuts)
+
+
+def _reduced(records: Iterable[FrameRows | Restart]) -> Iterator[FrameRows | Restart]:
+    """Converts images to BGR of the size at which PySceneDetect compares them."""
     import cv2
     from scenedetect.scene_manager import compute_downscale_factor
 
-    from preprocess.media.video import read_video
-
-    def shrink(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        bgr = cv2.cvtColor(np.ascontiguousarray(image), cv2.COLOR_RGB2BGR)
+    for record in records:
+        if isinstance(record, Restart):
+            yield record
+            continue
+        bgr = cv2.cvtColor(np.ascontiguousarray(record.image), cv2.COLOR_RGB2BGR)
         height, width = bgr.shape[:2]
         factor = compute_downscale_factor(max(height, width))
         if factor > 1:
             size = max(1, round(width / factor)), max(1, round(height / factor))
             bgr = cv2.resize(bgr, size, interpolation=cv2.INTER_LINEAR)
-        return np.asarray(bgr, np.uint8)
-
-    before: NDArray[np.uint8] | None = None
-    for window in range(int(duration_s // _WINDOW_S) + 1):
-        start_s = window * _WINDOW_S
-        try:
-            clip = read_video(
-                path, Sampling("every_nth", 1), start_s=start_s, end_s=start_s + _WINDOW_S, transform=shrink
-            )
-        except MediaError as error:
-            if error.reason == "empty_window":  # the file ends with the window before
-                return
-            raise
-        for time_s, image in zip(clip.frames.timestamps_s.tolist(), clip.frames.pixels, strict=True):
-            # A window in which no frame comes on screen gives the one that is: it was in the window before.
-            if time_s > start_s or before is None or not np.array_equal(image, before):
-                yield time_s, image
-            before = image
+        yield dataclasses.replace(record, image=np.asarray(bgr, np.uint8))

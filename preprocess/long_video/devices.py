@@ -1,7 +1,7 @@
-"""Which device a process uses: all GPUs of a machine, one per rank under torchrun, or the CPU.
+"""Device selection: all GPUs of a machine, one per rank under torchrun, or the CPU.
 
-`torchrun --nproc-per-node 8 -m preprocess long-video latents …` starts eight processes; each sees its number in the
-environment and takes every eighth episode. Without torchrun one process drives a worker per GPU.
+`torchrun --nproc-per-node 8 -m preprocess long-video latents …` starts eight processes; each reads its rank from
+the environment and processes every eighth episode. Without torchrun, one process drives one worker per GPU.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from preprocess.errors import UserError
 T = TypeVar("T")
 
 DTYPES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
-"""Names of torch's number formats, by precision."""
+"""Names of torch dtypes, by precision."""
 
 _REMEDY = "Unset them, or start with torchrun."
 
@@ -27,12 +27,12 @@ _claims: list[IO[str]] = []
 
 @dataclass(frozen=True, slots=True)
 class Rank:
-    """This process among those that share the work.
+    """The rank of this process among those that share the work.
 
     Attributes:
-        index: From 0.
-        world: How many there are.
-        local: Its number on this machine, which is its GPU's.
+        index: Global rank, from 0.
+        world: Number of ranks.
+        local: Rank on this machine, which is also the index of its GPU.
     """
 
     index: int = 0
@@ -41,29 +41,31 @@ class Rank:
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Rank:
-        """Reads what torchrun sets: `RANK`, `WORLD_SIZE`, `LOCAL_RANK`.
+        """Reads the variables set by torchrun: `RANK`, `WORLD_SIZE`, `LOCAL_RANK`.
 
         Raises:
-            UserError: They contradict each other.
+            UserError: A value is not a number, or the values are inconsistent.
         """
         try:
             rank = cls(*(int(environment.get(n, d)) for n, d in (("RANK", 0), ("WORLD_SIZE", 1), ("LOCAL_RANK", 0))))
         except ValueError as error:
-            raise UserError(f"RANK, WORLD_SIZE or LOCAL_RANK is no number ({error})", _REMEDY) from None
+            raise UserError(f"RANK, WORLD_SIZE or LOCAL_RANK is not a number ({error})", _REMEDY) from None
         if not 0 <= rank.index < rank.world or rank.local < 0:
-            raise UserError(f"RANK {rank.index}, LOCAL_RANK {rank.local} and WORLD_SIZE {rank.world} clash", _REMEDY)
+            raise UserError(
+                f"RANK {rank.index}, LOCAL_RANK {rank.local} and WORLD_SIZE {rank.world} are inconsistent", _REMEDY
+            )
         return rank
 
     def share(self, items: Sequence[T]) -> Sequence[T]:
-        """Every `world`-th item, beginning with this rank's own."""
+        """Every `world`-th item, starting at this rank's index."""
         return items[self.index :: self.world]
 
 
 def choose_devices(device: str, rank: Rank) -> tuple[str, ...]:
-    """The devices of this process: with several ranks that of this one, else all that `device` names.
+    """The devices of this process: one under several ranks, else all that `device` names.
 
     Raises:
-        UserError: The device cannot be used here.
+        UserError: The device is unavailable.
     """
     from preprocess.encoders.devices import choose_device
 
@@ -74,11 +76,12 @@ def choose_devices(device: str, rank: Rank) -> tuple[str, ...]:
 
 
 def claim_device(devices: Sequence[str], claims: Path) -> str:
-    """Takes a device that no other worker holds, for the life of this process.
+    """Claims a device that no other worker holds, for the lifetime of this process.
 
     Args:
-        devices: One for each worker; the same device may be there several times.
-        claims: An empty folder that the workers of one run share. The lock of a dead worker falls to its successor.
+        devices: One entry per worker; a device may occur several times.
+        claims: A folder of lock files shared by the workers of one run. The lock of a dead worker is released, so its
+            replacement claims the same device.
     """
     for number, device in enumerate(devices):
         claim = (claims / f"{number}.lock").open("w")
@@ -87,6 +90,6 @@ def claim_device(devices: Sequence[str], claims: Path) -> str:
         except BlockingIOError:
             claim.close()
             continue
-        _claims.append(claim)  # closing it would let the device go
+        _claims.append(claim)  # closing the file would release the device
         return device
     raise RuntimeError(f"more workers than devices: {devices}")

@@ -1,7 +1,8 @@
-"""The steps `latents` and `text`: what is there and good stays, the rest is made, and the books are kept."""
+"""The steps `latents` and `text`: valid files stay, the others are made, and rejects are recorded."""
 
 from __future__ import annotations
 
+import dataclasses
 import tempfile
 import time
 from collections.abc import Iterable, Sequence
@@ -10,7 +11,6 @@ from pathlib import Path
 
 from preprocess.console import progress
 from preprocess.errors import UserError
-from preprocess.formats.atomic import remove_temporary
 from preprocess.formats.layout import read_json
 from preprocess.long_video.components import (
     find_component,
@@ -20,10 +20,10 @@ from preprocess.long_video.components import (
     versions,
 )
 from preprocess.long_video.devices import DTYPES, Rank, choose_devices
-from preprocess.long_video.folder import Folder, read_rows, settle
+from preprocess.long_video.folder import Folder, read_rows, require_same_settings
 from preprocess.long_video.jsonl import frame_settings, read_episodes
 from preprocess.long_video.segments import segment_texts
-from preprocess.long_video.tensors import Expected, fault, save_tensor, tensor_fault
+from preprocess.long_video.tensors import TensorSpec, fault, save_tensor, tensor_fault
 from preprocess.long_video.text import (
     Prompt,
     add_scene_tokens,
@@ -32,11 +32,12 @@ from preprocess.long_video.text import (
     prompts_of,
     save_scene_tokens,
 )
-from preprocess.long_video.work import run_tasks
-from preprocess.pipeline.executors import LocalExecutor
 from preprocess.pipeline.ledger import Ledger
-from preprocess.pipeline.machine import usable_cores
+from preprocess.runtime.machine import usable_cores
+from preprocess.runtime.options import RunOptions
+from preprocess.runtime.runner import run_items
 from preprocess.samples import Reject
+from preprocess.storage import remove_temporary
 
 _EPISODES_PER_TASK = 4
 PRELOAD = (
@@ -57,7 +58,7 @@ class ModelOptions:
         revision: On the Hub.
         precision: `auto`, `fp32`, `bf16` or `fp16`.
         device: `auto`, `cpu`, `cuda`, `cuda:N`.
-        overwrite: Throw away what was made with other settings.
+        overwrite: Delete what was made with other settings.
     """
 
     model: str
@@ -67,26 +68,21 @@ class ModelOptions:
     overwrite: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What a worker may take.
-
-    Attributes:
-        workers: Processes; default: one per GPU, or one on the CPU.
-        time_limit_s: For one episode.
-        memory_limit: Bytes of one worker, or None.
-    """
-
-    workers: int | None = None
-    time_limit_s: float = 3600.0
-    memory_limit: int | None = None
-
-
 @dataclass(slots=True)
 class Count:
-    """What a step did in this process: made, found good, rejected, and texts that were longer than the model takes."""
+    """What a step did in this process.
+
+    Attributes:
+        made: Files of this run.
+        changed: Those of them whose videos were replaced since they had been made before.
+        kept: Files of earlier runs that are good.
+        rejected: Episodes that could not be used.
+        cut: Texts that were longer than the model takes.
+        seconds: Wall time.
+    """
 
     made: int = 0
+    changed: int = 0
     kept: int = 0
     rejected: int = 0
     cut: int = 0
@@ -94,9 +90,17 @@ class Count:
 
 
 def encode_latents(
-    folder: Folder, stages: Sequence[int], options: ModelOptions, chunk_seconds: int, limits: Limits, rank: Rank
+    folder: Folder, stages: Sequence[int], options: ModelOptions, chunk_seconds: int, run: RunOptions, rank: Rank
 ) -> Count:
     """Makes the latents of all episodes of some stages; each rank takes its share.
+
+    Args:
+        folder: Of the training set.
+        stages: Seconds of the episodes of each stage.
+        options: The VAE, and where it runs (`options.device`, not that of `run`).
+        chunk_seconds: Seconds that the VAE sees at a time.
+        run: Limits and workers; default: one worker per device.
+        rank: This process among those that share the work.
 
     Raises:
         UserError: Something is missing, or the latents that are there were made in another way.
@@ -108,7 +112,7 @@ def encode_latents(
     raw, frames = folder.raw(), frame_settings(folder)
     devices = choose_devices(options.device, rank)
     vae = find_component(options.model, "vae", options.revision)
-    precision = settled_precision(options, folder.latents_settings, devices[0])
+    precision = resolve_precision(options, folder.latents_settings, devices[0])
     record = {
         **vae.record(),
         "precision": precision,
@@ -117,20 +121,19 @@ def encode_latents(
         "scaled": False,
         "versions": versions("av", "diffusers", "torch", "torchvision"),
     }
-    settle(folder.latents_settings, record, afresh=options.overwrite)
-    workers = limits.workers or len(devices)
-    executor = LocalExecutor(workers, limits.time_limit_s, limits.memory_limit, PRELOAD)
+    require_same_settings(folder.latents_settings, record, overwrite=options.overwrite)
+    folder.note(vae=place(options.model))
+    workers = run.workers or len(devices)
+    run = dataclasses.replace(run, workers=workers)
     ledger, count = Ledger(folder.rejects("latents")), Count()
     episodes = [episode for seconds in stages for episode in read_episodes(folder, seconds)]
     for seconds in stages:
         folder.latents(seconds).mkdir(parents=True, exist_ok=True)
         if rank.world == 1:
             remove_temporary(folder.latents(seconds))
+            remove_temporary(folder.latents_media(seconds))
     share = rank.share(episodes)
-    with (
-        tempfile.TemporaryDirectory(prefix="long-video-") as claims,
-        progress(len(share), " episodes", "latents") as bar,
-    ):
+    with tempfile.TemporaryDirectory(prefix="long-video-") as claims:
         settings = LatentSettings(
             raw=raw,
             folder=folder,
@@ -142,13 +145,22 @@ def encode_latents(
             claims=Path(claims),
             threads=max(1, usable_cores() // workers),
         )
-        for report in run_tasks(executor, share, _EPISODES_PER_TASK, EncodeEpisodes(settings)):
-            bar.update()
+        for report in run_items(
+            share,
+            EncodeEpisodes(settings),
+            run,
+            per_task=_EPISODES_PER_TASK,
+            preload=PRELOAD,
+            description="latents",
+            unit=" episodes",
+            counted="frames",
+        ):
             if isinstance(report, Reject):
                 ledger.add(report)
                 count.rejected += 1
             else:
                 count.made += report.made
+                count.changed += report.changed
                 count.kept += not report.made
     if rank.world == 1:  # others' rejects are in the file, not in this memory
         ledger.keep(_still_rejected(folder, stages))
@@ -158,6 +170,7 @@ def encode_latents(
 
 def embed_texts(
     folder: Folder,
+    stages: Sequence[int],
     options: ModelOptions,
     tokenizer: str | None,
     max_tokens: int,
@@ -170,6 +183,7 @@ def embed_texts(
 
     Args:
         folder: Of the training set.
+        stages: Whose texts.
         options: The text encoder; its pipeline's tokenizer is taken unless `tokenizer` names another.
         tokenizer: Hub id or folder.
         max_tokens: Length of an embedding.
@@ -184,11 +198,11 @@ def embed_texts(
     import torch
 
     began = time.monotonic()
-    prompts = wanted_prompts([*(folder.episodes(s) for s in folder.stages()), *extra])
+    prompts = wanted_prompts([*(folder.episodes(s) for s in stages), *extra])
     device = choose_devices(options.device, rank)[0]
     encoder = find_component(options.model, "text_encoder", options.revision)
     words = find_component(tokenizer or options.model, "tokenizer", None if tokenizer else options.revision)
-    precision = settled_precision(options, folder.text_settings, device)
+    precision = resolve_precision(options, folder.text_settings, device)
     model = load_text_encoder(encoder, device, getattr(torch, DTYPES[precision]))
     tokens = load_tokenizer(words)
     record = {
@@ -201,12 +215,13 @@ def embed_texts(
         "scene_token_seed": seed,
         "versions": versions("torch", "transformers"),
     }
-    settle(folder.text_settings, record, afresh=options.overwrite)
+    require_same_settings(folder.text_settings, record, overwrite=options.overwrite)
+    folder.note(text_encoder=place(options.model), tokenizer=place(tokenizer or options.model))
     if folder.scene_tokens.is_file():
         load_scene_tokens(folder.scene_tokens, tokens, model)
     else:
         save_scene_tokens(folder.scene_tokens, add_scene_tokens(tokens, model, seed))
-    expected = Expected((max_tokens, record["dim"]))
+    expected = TensorSpec((max_tokens, record["dim"]))
     if rank.world == 1:
         remove_temporary(folder.text)
     share = rank.share(prompts)
@@ -243,13 +258,19 @@ def wanted_prompts(files: Iterable[Path]) -> list[Prompt]:
                     raise UserError(
                         f"{path} line {line} has a segment without a text",
                         "Write the texts into scenes.jsonl (`text`), or put a .txt beside each video and run `scenes` "
-                        "and `segments` again; the latents stay.",
+                        "with --overwrite; then run `segments` again. The latents stay.",
                     )
                 prompts[prompt.file] = prompt
     return [prompts[name] for name in sorted(prompts)]
 
 
-def settled_precision(options: ModelOptions, settings: Path, device: str) -> str:
+def place(model: str) -> str:
+    """The name by which a later run finds a model: a Hub id, or the absolute path of a folder."""
+    folder = Path(model).expanduser()
+    return str(folder.resolve()) if folder.is_dir() else model
+
+
+def resolve_precision(options: ModelOptions, settings: Path, device: str) -> str:
     """The precision that was asked for; `auto` is that of the files that are there, else what the device does best."""
     from preprocess.encoders.devices import choose_precision
 

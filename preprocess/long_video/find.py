@@ -6,22 +6,28 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from preprocess.console import progress
 from preprocess.errors import MediaError, SettingsError, UserError
 from preprocess.formats.layout import read_json, write_json
 from preprocess.long_video.detect import Detected, Detector, detect_cuts, video_duration
 from preprocess.long_video.folder import Folder, write_rows
 from preprocess.long_video.scenes import ROUNDING_S, Scene, find_videos, read_scenes
-from preprocess.long_video.work import Task, run_tasks
-from preprocess.pipeline.executors import LocalExecutor, Watch
-from preprocess.samples import JSON, Reject, Stage, canonical_json, safe_key
+from preprocess.media.stamps import media_stamp
+from preprocess.runtime.options import RunOptions
+from preprocess.runtime.protocol import Watch
+from preprocess.runtime.runner import Task, run_items
+from preprocess.samples import JSON, Reject, Split, Stage, canonical_json, safe_key
 
 
 @dataclass(frozen=True, slots=True)
 class Video:
-    """A video to be looked at; its key is its path below the raw folder."""
+    """A video to examine; its key is its path below the raw folder."""
 
     key: str
+
+    @property
+    def split(self) -> Split:
+        """Of a Reject: everything here is for training."""
+        return "train"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +66,7 @@ class LookAtVideos:
         path, note = self.raw / video.key, self.out / f"{safe_key(video.key)}.json"
         stamp: JSON = {
             "video": video.key,
-            "bytes": path.stat().st_size if path.is_file() else None,
+            "media": list(media_stamp(str(self.raw), video.key) or ()),
             "detector": self.detector.to_json() if self.detector else None,
         }
         before = read_json(note)
@@ -76,7 +82,7 @@ def find_scenes(
     raw: Path,
     annotations: Path | None,
     detector: Detector,
-    executor: LocalExecutor,
+    options: RunOptions,
     *,
     overwrite: bool = False,
 ) -> tuple[list[Scene], list[Reject]]:
@@ -88,7 +94,7 @@ def find_scenes(
         annotations: A table of scenes; None to detect them in every video. A text beside a video (same name, `.txt`)
             is then the text of all its scenes.
         detector: What detects them.
-        executor: Where videos are looked at.
+        options: Workers and limits.
         overwrite: Replace a `scenes.jsonl` that says something else.
 
     Raises:
@@ -97,7 +103,7 @@ def find_scenes(
     videos = find_videos(raw)
     given = None if annotations is None else read_scenes(annotations)
     wanted = sorted({videos[s.video] for s in given if s.video in videos} if given else set(videos.values()))
-    found, rejects = _look_at(folder, raw, wanted, None if given else detector, executor)
+    found, rejects = look_at(folder, raw, wanted, None if given else detector, options)
     scenes: list[Scene] = []
     if given is None:
         for video, detected in sorted(found.items()):
@@ -112,7 +118,9 @@ def find_scenes(
     rejects.sort(key=lambda reject: reject.key)
     write_rows(folder.rejects("scenes"), [reject.to_json() for reject in rejects])
     if not scenes:
-        raise UserError(f"no scene can be used; {folder.rejects('scenes')} has the reasons", "Mend the videos.")
+        raise UserError(
+            f"no scene can be used; {folder.rejects('scenes')} has the reasons", "Replace or repair the videos."
+        )
     scenes.sort(key=lambda scene: (scene.video, scene.start_s, scene.end_s))
     _write(folder, raw, scenes, overwrite)
     return scenes, rejects
@@ -123,20 +131,25 @@ def scene_key(scene: Scene) -> str:
     return f"{scene.video} {scene.start_s:.3f}"
 
 
-def _look_at(
-    folder: Folder, raw: Path, wanted: Sequence[str], detector: Detector | None, executor: LocalExecutor
+def look_at(
+    folder: Folder, raw: Path, wanted: Sequence[str], detector: Detector | None, options: RunOptions
 ) -> tuple[dict[str, Detected], list[Reject]]:
+    """Duration and, with a detector, cuts of each video by its path below `raw`; and those that cannot be read."""
     folder.found.mkdir(parents=True, exist_ok=True)
     found: dict[str, Detected] = {}
     rejects = []
-    with progress(len(wanted), " videos", "detect" if detector else "measure") as bar:
-        looked = LookAtVideos(raw, folder.found, detector)
-        for report in run_tasks(executor, [Video(name) for name in wanted], 1 if detector else 16, looked):
-            bar.update()
-            if isinstance(report, Reject):
-                rejects.append(report)
-            else:
-                found[report.key] = report.detected
+    for report in run_items(
+        [Video(name) for name in wanted],
+        LookAtVideos(raw, folder.found, detector),
+        options,
+        per_task=1 if detector else 16,
+        description="detect" if detector else "measure",
+        unit=" videos",
+    ):
+        if isinstance(report, Reject):
+            rejects.append(report)
+        else:
+            found[report.key] = report.detected
     return found, rejects
 
 
@@ -157,7 +170,7 @@ def _text_beside(video: Path) -> tuple[str, ...]:
 
 
 def _write(folder: Folder, raw: Path, scenes: Sequence[Scene], overwrite: bool) -> None:
-    """Writes the scenes, but never over what a person may have written into them."""
+    """Writes the scenes, but never replaces what the user may have edited in them."""
     rows = [scene.to_json() for scene in scenes]
     data = b"".join(canonical_json(row).encode() + b"\n" for row in rows)
     if not overwrite and folder.scenes.is_file() and folder.scenes.read_bytes() != data:
@@ -166,4 +179,4 @@ def _write(folder: Folder, raw: Path, scenes: Sequence[Scene], overwrite: bool) 
             "Replace it with --overwrite, or keep it by naming it: --annotations.",
         )
     write_rows(folder.scenes, rows)
-    write_json(folder.source, {"raw": str(raw.resolve())})
+    folder.note(raw=str(raw.resolve()))

@@ -1,22 +1,22 @@
-"""From episodes to the training JSONL: which latents, and for each segment which text embedding.
+"""Writes the training JSONL: the latents of each episode and the text embedding of each segment.
 
     {"vid_emb": "latents/09s/tom_09s_0000_6d1f09c2.pt",
      "text_chunk_emb": ["text/3b6f0c2d5e7a9148_start.pt", "text/9a01d2c3b4e5f607_none.pt", "text/…_end.pt"]}
 
-Paths are relative to the JSONL's own folder: give that folder to `PreembeddingDataset` as `dataset_path`.
+Paths are relative to the folder of the JSONL: pass that folder to `PreembeddingDataset` as `dataset_path`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from preprocess.errors import UserError
 from preprocess.formats.layout import read_json
-from preprocess.long_video.check import Expectation, Finding, check_file, check_rows
+from preprocess.long_video.check import Defect, Expectation, check_file, check_rows
 from preprocess.long_video.folder import Folder, read_rows, write_rows
-from preprocess.long_video.frame_settings import FrameSettings
+from preprocess.long_video.frame_format import FrameFormat
 from preprocess.long_video.segments import Episode, segment_texts
 from preprocess.long_video.text import MAX_TOKENS, prompts_of
 from preprocess.pipeline.ledger import Ledger
@@ -24,8 +24,8 @@ from preprocess.samples import JSON
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
-    """What became of a stage: lines written, and episodes that were left out because their video was rejected."""
+class JsonlReport:
+    """Lines written for one stage, and episodes left out because their video was rejected."""
 
     lines: int
     rejected: int
@@ -35,15 +35,15 @@ def read_episodes(folder: Folder, seconds: int) -> list[Episode]:
     """The episodes of a stage.
 
     Raises:
-        UserError: There are none, or the file is damaged.
+        UserError: There are no episodes, or the file is damaged.
     """
     path = folder.episodes(seconds)
     return [Episode.from_json(row, path, line) for line, row in read_rows(path)]
 
 
-def frame_settings(folder: Folder) -> FrameSettings:
-    """What `segments` was told of the frames."""
-    return FrameSettings(**read_json(folder.frames))
+def frame_settings(folder: Folder) -> FrameFormat:
+    """Rate and size of the frames, as given to `segments`."""
+    return FrameFormat(**read_json(folder.frames))
 
 
 def plan_row(folder: Folder, episode: Episode) -> JSON:
@@ -58,7 +58,7 @@ def plan_row(folder: Folder, episode: Episode) -> JSON:
 
 
 def expectation(folder: Folder, seconds: int) -> Expectation:
-    """What the JSONL of a stage is held against: everything that the folder knows."""
+    """The expected content of the JSONL of a stage, from all files of the folder."""
     text = read_json(folder.text_settings)
     rows = [plan_row(folder, episode) for episode in read_episodes(folder, seconds)]
     rejects = Ledger(folder.rejects("latents"))
@@ -72,37 +72,38 @@ def expectation(folder: Folder, seconds: int) -> Expectation:
     )
 
 
-def write_jsonl(folder: Folder, seconds: int) -> Written:
+def write_jsonl(folder: Folder, seconds: int) -> JsonlReport:
     """Checks and writes the training JSONL of a stage.
 
     Raises:
-        UserError: Something is missing or wrong; nothing was written.
+        UserError: A check failed; nothing was written.
     """
-    held_against = expectation(folder, seconds)
-    rows = list(_usable(folder, held_against.plan or {}, held_against.rejected))
+    expected = expectation(folder, seconds)
+    rows = list(_usable(folder, expected.plan or {}, expected.rejected))
     path = folder.train(seconds)
-    findings = check_rows([(f"{path.name} line {n}", row) for n, row in enumerate(rows, 1)], path, held_against)
+    findings = check_rows([(f"{path.name} line {n}", row) for n, row in enumerate(rows, 1)], path, expected)
     if findings:
         raise UserError(
-            f"{path.name} was not written, {len(findings)} things are wrong, first: {findings[0]}",
-            "Run the `latents` and `text` steps on this folder again; they redo what is missing or bad.",
+            f"{path.name} was not written: {len(findings)} problems found, first: {findings[0]}",
+            f"Run {folder.command('latents')} --seconds {seconds}, then {folder.command('text')} --seconds {seconds}: "
+            "both make what is missing or damaged. Or write other stages only: --seconds.",
         )
     write_rows(path, rows)
-    return Written(len(rows), len(held_against.plan or {}) - len(rows))
+    return JsonlReport(len(rows), len(expected.plan or {}) - len(rows))
 
 
-def check_folder(folder: Folder) -> list[Finding]:
-    """All defects of the JSONL files of a folder, one per stage, and of what belongs to them."""
+def check_folder(folder: Folder, stages: Sequence[int] | None = None) -> list[Defect]:
+    """Finds all problems of the JSONL files of a folder, one per stage, and of the files they need."""
     found = []
-    for seconds in folder.stages():
+    for seconds in folder.stages(stages):
         found += check_file(folder.train(seconds), expectation(folder, seconds))
     if not folder.scene_tokens.is_file():
-        found.append(Finding("missing_file", folder.scene_tokens.name, "is not there: inference needs it"))
+        found.append(Defect("missing_file", folder.scene_tokens.name, "not found; inference needs it"))
     return found
 
 
 def _usable(folder: Folder, plan: Mapping[str, object], rejected: frozenset[str]) -> list[JSON]:
-    """The lines of all episodes but those that were rejected and still have no latents."""
+    """The rows of all episodes except those that were rejected and still have no latents."""
     return [
         {"vid_emb": latents, "text_chunk_emb": texts}
         for latents, texts in plan.items()

@@ -15,21 +15,23 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from preprocess.errors import MediaError, UserError
+from preprocess.formats.layout import read_json, write_json
 from preprocess.long_video.components import Component, load_vae
 from preprocess.long_video.devices import DTYPES, claim_device
 from preprocess.long_video.folder import Folder
-from preprocess.long_video.frame_settings import FrameSettings
-from preprocess.long_video.frames import Pixels, episode_frames, regroup
+from preprocess.long_video.frame_format import FrameFormat
+from preprocess.long_video.frames import Pixels, RestartedError, episode_frames, regroup
 from preprocess.long_video.segments import Episode
-from preprocess.long_video.tensors import Expected, fault, save_tensor, tensor_fault
-from preprocess.long_video.work import Task
-from preprocess.pipeline.executors import Watch
-from preprocess.samples import Reject, Stage
+from preprocess.long_video.tensors import TensorSpec, fault, save_tensor, tensor_fault
+from preprocess.media.stamps import media_stamp
+from preprocess.runtime.protocol import Watch
+from preprocess.runtime.runner import Task
+from preprocess.samples import JSON, Reject, Stage
 
 if TYPE_CHECKING:
     import torch
@@ -40,10 +42,10 @@ LATENT_CHANNELS = 32
 """16 of the mean and 16 of the log-variance."""
 
 
-def expected_latents(seconds: int, frames: FrameSettings) -> Expected:
+def expected_latents(seconds: int, frames: FrameFormat) -> TensorSpec:
     """What the latents of an episode have to be: `(16·L/4 + 1, 32, 60, 90)` for 480x720 at 16 frames per second."""
     shape = (frames.fps * seconds // 4 + 1, LATENT_CHANNELS, frames.height // 8, frames.width // 8)
-    return Expected(shape, latents=True)
+    return TensorSpec(shape, latents=True)
 
 
 def chunk_sizes(n_frames: int, chunk_frames: int) -> list[int]:
@@ -114,7 +116,7 @@ class LatentSettings:
     raw: Path
     folder: Folder
     vae: Component
-    frames: FrameSettings
+    frames: FrameFormat
     chunk_seconds: int
     precision: str
     devices: tuple[str, ...]
@@ -124,11 +126,12 @@ class LatentSettings:
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """Latents that are on disk; `made` says whether this run made them."""
+    """Latents that are on disk; `made` says whether this run made them, `changed` whether a video was replaced."""
 
     key: str
     frames: int
     made: bool
+    changed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,25 +149,46 @@ class EncodeEpisodes:
         for episode in task.items:
             path = self.settings.folder.latents(episode.seconds) / f"{episode.key}.pt"
             expected = expected_latents(episode.seconds, self.settings.frames)
-            if path.is_file() and fault(path, expected) is None:
+            note = self.settings.folder.latents_media(episode.seconds) / f"{episode.key}.json"
+            before, now = read_json(note), _stamps(episode, self.settings.raw)
+            changed = any(now.get(video, stamp) != stamp for video, stamp in before.items())
+            if not changed and path.is_file() and fault(path, expected) is None:
+                if not before:  # made by an older version
+                    _write_note(note, now)
                 yield Encoded(episode.key, 0, made=False)
                 continue
             vae = _worker_vae(self.settings)  # before the watch: that it cannot be loaded is no episode's fault
             watch(episode.key)
-            yield _encode_one(vae, episode, path, expected, self.settings)
+            path.unlink(missing_ok=True)
+            _write_note(note, now)  # after the old latents are gone, before the new ones are there
+            report = _encode_one(vae, episode, path, expected, self.settings)
+            yield replace(report, changed=changed) if isinstance(report, Encoded) else report
             watch(None)
 
 
+def _write_note(note: Path, stamps: JSON) -> None:
+    note.parent.mkdir(parents=True, exist_ok=True)
+    write_json(note, stamps)
+
+
+def _stamps(episode: Episode, raw: Path) -> JSON:
+    """Size and modification time of the videos of an episode, where they are there."""
+    videos = dict.fromkeys(segment.video for segment in episode.segments)
+    return {video: list(stamp) for video in videos if (stamp := media_stamp(str(raw), video)) is not None}
+
+
 def _encode_one(
-    vae: Any, episode: Episode, path: Path, expected: Expected, settings: LatentSettings
+    vae: Any, episode: Episode, path: Path, expected: TensorSpec, settings: LatentSettings
 ) -> Encoded | Reject:
     import torch
 
     count = settings.frames.fps * episode.seconds + 1
     sizes = chunk_sizes(count, settings.frames.fps * settings.chunk_seconds)
-    path.unlink(missing_ok=True)
     try:
-        latents = encode_chunks(vae, one_ahead(regroup(_decoded(episode, settings), sizes)))
+        try:
+            latents = encode_chunks(vae, one_ahead(regroup(_decoded(episode, settings), sizes)))
+        except RestartedError:
+            latents = encode_chunks(vae, one_ahead(regroup(_decoded(episode, settings, by_segment=True), sizes)))
     except MediaError as error:
         stage: Stage = "find" if error.reason == "missing" else "decode"
         return Reject(episode.key, "train", stage, error.reason, str(error))
@@ -183,11 +207,11 @@ def _encode_one(
     return Encoded(episode.key, count, made=True)
 
 
-def _decoded(episode: Episode, settings: LatentSettings) -> Iterator[Pixels]:
+def _decoded(episode: Episode, settings: LatentSettings, *, by_segment: bool = False) -> Iterator[Pixels]:
     """The frames of an episode, with every fault of decoding as a `MediaError`."""
     try:
-        yield from episode_frames(settings.raw / episode.video, episode.segments, settings.frames)
-    except (MediaError, UserError, OSError):
+        yield from episode_frames(settings.raw, episode.segments, settings.frames, by_segment=by_segment)
+    except (MediaError, UserError, OSError, RestartedError):
         raise
     except Exception as error:  # a fault in a decoder library must not end the run
         raise MediaError("decoder_crashed", f"{type(error).__name__}: {error}") from error

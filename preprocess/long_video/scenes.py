@@ -1,4 +1,4 @@
-"""Scenes: the stretches of a video between two cuts, and how much of each can be used.
+"""Scenes: the parts of a video between two cuts, and how much of each can be used.
 
 One line of `scenes.jsonl`, which is also what annotators may give (as CSV, TSV, JSON or JSON Lines):
 
@@ -15,12 +15,15 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import NotRequired
+
+from typing_extensions import TypedDict  # pydantic needs this one before Python 3.12
 
 from preprocess.errors import AnnotationError, RawDataError
-from preprocess.recipes._annotations import below, claim, expect, field, read_csv, read_json, read_jsonl, seconds
-from preprocess.recipes._files import list_files, split_suffix
+from preprocess.readers.annotations import as_list, below, claim, read_csv, read_json, read_jsonl, seconds
+from preprocess.readers.files import list_files, split_suffix
 from preprocess.samples import JSON, VIDEO_SUFFIXES
+from preprocess.validation import annotation
 
 SEGMENT_S = 3
 """Seconds of one segment: the unit of texts and of episodes."""
@@ -31,12 +34,13 @@ SHORTEST_S = 2.0
 ROUNDING_S = 1e-6
 """Times of annotators and of files are rounded: a scene that lacks less than this to 3 s has 3 s."""
 
+_NUMBERED = re.compile(r"text_[0-9]{1,9}")
 _CLOCK = re.compile(r"(?:(\d+):)?([0-5]?\d):([0-5]?\d(?:\.\d+)?)")
 
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """One scene as it lies in its video.
+    """One scene of a video.
 
     Attributes:
         video: POSIX path below the raw folder.
@@ -99,7 +103,7 @@ def read_scenes(path: Path) -> list[Scene]:
 
     Raises:
         AnnotationError: The file is not what it should be; names the line or entry.
-        RawDataError: There is no such file.
+        RawDataError: The file does not exist.
     """
     if not path.is_file():
         raise RawDataError(f"there is no annotation file {str(path)!r}", "Check --annotations.")
@@ -120,7 +124,7 @@ def find_videos(raw: Path) -> dict[str, str]:
     Where a name means several files, it means none, and only the path will do.
 
     Raises:
-        RawDataError: There is no such folder, or no video in it.
+        RawDataError: The folder does not exist or has no video.
     """
     if not raw.is_dir():
         raise RawDataError(f"there is no folder {str(raw)!r}", "Name the folder of the videos: --raw.")
@@ -135,7 +139,7 @@ def find_videos(raw: Path) -> dict[str, str]:
     return {alias: min(owners) for alias, owners in called.items() if len(owners) == 1} | {p: p for p in paths}
 
 
-def _rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+def _rows(path: Path) -> Iterator[tuple[str, JSON]]:
     suffix = path.suffix.lower()
     if suffix in (".csv", ".tsv"):
         rows = read_csv(path, ("video", "start", "end"), "\t" if suffix == ".tsv" else None)
@@ -143,18 +147,26 @@ def _rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     elif suffix == ".jsonl":
         yield from ((f"line {line}", row) for line, row in read_jsonl(path))
     elif suffix == ".json":
-        for number, row in enumerate(expect(read_json(path), list, path, "")):
-            yield f"entry {number}", expect(row, dict, path, f"entry {number}")
+        entries = annotation(read_json(path), list[JSON], path)
+        yield from ((f"entry {number}", entry) for number, entry in enumerate(entries))
     else:
         raise AnnotationError(path, "", f"the suffix {suffix!r} is not known", "a .csv, .tsv, .json or .jsonl")
 
 
-def _scene(row: dict[str, Any], path: Path, where: str) -> Scene:
-    video = below(field(row, "video", str, path, where).strip(), path, f"{where}: video")
+class _Row(TypedDict):
+    """The fields of a scene; `text_0`, `text_1`, … may follow."""
+
+    video: str
+    text: NotRequired[str | list[str]]
+
+
+def _scene(row: JSON, path: Path, where: str) -> Scene:
+    given = annotation(row, _Row, path, where)
+    video = below(given["video"].strip(), path, f"{where}: video")
     start_s, end_s = (_time(row.get(name), path, f"{where}: {name}") for name in ("start", "end"))
     if end_s <= start_s:
         raise AnnotationError(path, where, f"the scene ends at {end_s} s and starts at {start_s} s", "start < end")
-    return Scene(video, start_s, end_s, _texts(row, path, where))
+    return Scene(video, start_s, end_s, _texts(row, given, path, where))
 
 
 def _time(value: object, path: Path, where: str) -> float:
@@ -166,9 +178,8 @@ def _time(value: object, path: Path, where: str) -> float:
     return seconds(value, path, where)
 
 
-def _texts(row: dict[str, Any], path: Path, where: str) -> tuple[str, ...]:
-    value = row.get("text", "")
-    given = value if isinstance(value, list) else [value]
-    numbered = sorted((name for name in row if re.fullmatch(r"text_\d+", name)), key=lambda name: int(name[5:]))
-    texts = [expect(text, str, path, f"{where}: text").strip() for text in [*given, *(row[n] for n in numbered)]]
+def _texts(row: JSON, given: _Row, path: Path, where: str) -> tuple[str, ...]:
+    numbered = sorted((name for name in row if _NUMBERED.fullmatch(name)), key=lambda name: int(name[5:]))
+    more = annotation({name: row[name] for name in numbered}, dict[str, str], path, where)
+    texts = [text.strip() for text in [*as_list(given.get("text")), *more.values()]]
     return tuple(text for text in texts if text)

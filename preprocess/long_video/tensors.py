@@ -1,7 +1,7 @@
-"""Tensors as files: one `.pt` holds one bfloat16 tensor, and the same tensor gives the same bytes.
+"""Tensor files: one `.pt` holds one bfloat16 tensor; equal tensors give equal bytes.
 
 save_tensor(Path("latents/09s/tom_09s_0000_6d1f09c2.pt"), moments)      # bfloat16 (37, 32, 60, 90)
-fault(Path("latents/09s/tom_09s_0000_6d1f09c2.pt"), LATENTS)            # None, or what is wrong with it
+fault(Path("latents/09s/tom_09s_0000_6d1f09c2.pt"), LATENTS)            # None, or the problem
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from preprocess.formats.atomic import write_atomic
+from preprocess.storage import write_atomic
 
 if TYPE_CHECKING:
     import torch
@@ -29,24 +29,24 @@ FaultCode = Literal[
 
 MEAN_RANGE = (-10.0, 10.0)
 LOGVAR_RANGE = (-40.0, 10.0)
-"""Latents outside of these come from a broken encode. Source: `data/precomp_video.py` of ttt-video-dit."""
+"""Latents outside these ranges indicate a failed encode. Source: `data/precomp_video.py` of ttt-video-dit."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """What is wrong with a file, for a program and for a person."""
+    """A problem of a file: a code for programs, a message for users."""
 
     code: FaultCode
     message: str
 
 
 @dataclass(frozen=True, slots=True)
-class Expected:
-    """What a tensor has to be.
+class TensorSpec:
+    """The expected properties of a tensor.
 
     Attributes:
         shape: Length of each axis; None for any.
-        latents: The second axis is mean and log-variance, each in its range.
+        latents: Whether the second axis holds means and log-variances, each within its range.
     """
 
     shape: tuple[int | None, ...]
@@ -54,10 +54,10 @@ class Expected:
 
 
 def save_tensor(path: Path, tensor: torch.Tensor) -> int:
-    """Writes a tensor as bfloat16, whole or not at all; returns the bytes written."""
+    """Writes a tensor as bfloat16, atomically; returns the number of bytes written."""
     import torch
 
-    buffer = io.BytesIO()  # a file would put its name into the archive, and the bytes would depend on it
+    buffer = io.BytesIO()  # torch.save writes a file's name into the archive, so its bytes would depend on the name
     torch.save(tensor.detach().to("cpu", torch.bfloat16, copy=True).contiguous(), buffer)
     data = buffer.getvalue()
     write_atomic(path, data)
@@ -65,11 +65,11 @@ def save_tensor(path: Path, tensor: torch.Tensor) -> int:
 
 
 def load_tensor(path: Path) -> torch.Tensor | Fault:
-    """Reads what `save_tensor` wrote, or says why not. No code in the file is run."""
+    """Reads a tensor written by `save_tensor`, or returns the problem. No code from the file is executed."""
     import torch
 
     if not path.is_file():
-        return Fault("missing_file", "is not there")
+        return Fault("missing_file", "not found")
     try:
         tensor = torch.load(path, map_location="cpu", weights_only=True)
     except (RuntimeError, OSError, EOFError, ValueError, pickle.UnpicklingError, KeyError) as error:
@@ -79,14 +79,14 @@ def load_tensor(path: Path) -> torch.Tensor | Fault:
     return tensor
 
 
-def fault(path: Path, expected: Expected) -> Fault | None:
-    """What is wrong with a file, None when it is as expected: readable, bfloat16, of the shape, finite, in range."""
+def fault(path: Path, expected: TensorSpec) -> Fault | None:
+    """The first problem of a file, or None: readable, bfloat16, expected shape, finite, in range."""
     tensor = load_tensor(path)
     return tensor if isinstance(tensor, Fault) else tensor_fault(tensor, expected)
 
 
-def tensor_fault(tensor: torch.Tensor, expected: Expected) -> Fault | None:
-    """As `fault`, for a tensor in memory."""
+def tensor_fault(tensor: torch.Tensor, expected: TensorSpec) -> Fault | None:
+    """Same as `fault`, for a tensor in memory."""
     import torch
 
     if tensor.dtype != torch.bfloat16:

@@ -1,11 +1,11 @@
-"""Texts to T5 embeddings, in the variants that the scenes call for.
+"""T5 embeddings of texts, in the scene-token variants that the segments need.
 
-A segment that begins a scene is encoded as `<start_scene>Tom sleeps.`, one that ends it as `Tom sleeps.<end_scene>`,
-one that does both with both; the rest plain. Each distinct text and variant is one file:
+The first segment of a scene is encoded as `<start_scene>Tom sleeps.`, the last one as `Tom sleeps.<end_scene>`, a
+segment that is both with both tokens, and all others without. Each distinct text and variant is one file:
 
     text/3b6f0c2d5e7a9148_start.pt      bfloat16 (493, 4096)
 
-No attention mask is given, so padding takes part, as in CogVideoX's own pipelines.
+No attention mask is passed, so padding tokens are attended to, as in CogVideoX's own pipelines.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from preprocess.errors import DamagedFileError
-from preprocess.formats.atomic import write_atomic
+from preprocess.storage import write_atomic
 
 if TYPE_CHECKING:
     import torch
@@ -26,33 +26,33 @@ Variant = Literal["none", "start", "end", "both"]
 
 START, END = "<start_scene>", "<end_scene>"
 SCENE_TOKENS = (END, START)
-"""In the order in which ttt-video-dit adds them, so that both get the ids that they have there."""
+"""In the order in which ttt-video-dit adds them, so that their ids are the same."""
 
 MAX_TOKENS = 493
 
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """A text, and which scene tokens go with it."""
+    """A text and its scene-token variant."""
 
     text: str
     variant: Variant
 
     @property
     def tagged(self) -> str:
-        """What is tokenised."""
+        """The text that is tokenized."""
         start = START if self.variant in ("start", "both") else ""
         end = END if self.variant in ("end", "both") else ""
         return f"{start}{self.text}{end}"
 
     @property
     def file(self) -> str:
-        """Name of its embedding: the beginning of the text's SHA-256, and the variant."""
+        """Name of the embedding file: the first digits of the SHA-256 of the text, and the variant."""
         return f"{hashlib.sha256(self.text.encode()).hexdigest()[:16]}_{self.variant}.pt"
 
 
 def variant_of(scene_start: bool, scene_end: bool) -> Variant:
-    """The variant of a segment that begins or ends a scene."""
+    """The variant of a segment, from whether it starts and ends a scene."""
     if scene_start:
         return "both" if scene_end else "start"
     return "end" if scene_end else "none"
@@ -66,9 +66,9 @@ def prompts_of(segments: Iterable[tuple[bool, bool, str]]) -> list[Prompt]:
 def add_scene_tokens(tokenizer: Any, model: Any, seed: int = 0) -> dict[str, torch.Tensor]:
     """Adds `<end_scene>` and `<start_scene>` to the vocabulary, once, with rows that are the same in every run.
 
-    T5's checkpoints have more rows (32,128) than its tokenizer has tokens (32,100): there the two tokens take rows that
-    exist, the ones that ttt-video-dit uses, and nothing is drawn. Where rows are missing they are drawn around the mean
-    of the vocabulary with its spread, by `seed`; `resize_token_embeddings` alone would draw others in each run.
+    T5's checkpoints have more rows (32,128) than its tokenizer has tokens (32,100): there the two tokens use
+    existing rows, the same as in ttt-video-dit. Missing rows are drawn from a normal distribution with the mean and
+    standard deviation of the vocabulary, seeded by `seed`; `resize_token_embeddings` alone draws new ones in each run.
 
     Returns:
         The row of each token, `(d,)`.
@@ -93,23 +93,23 @@ def add_scene_tokens(tokenizer: Any, model: Any, seed: int = 0) -> dict[str, tor
 
 
 def save_scene_tokens(path: Path, rows: dict[str, torch.Tensor]) -> None:
-    """Writes the rows, for `load_scene_tokens`."""
+    """Writes the rows for `load_scene_tokens`."""
     from safetensors.torch import save
 
     write_atomic(path, save({token: row.cpu() for token, row in sorted(rows.items())}))
 
 
 def load_scene_tokens(path: Path, tokenizer: Any, model: Any) -> None:
-    """Gives a fresh tokenizer and encoder the scene tokens that a training set was made with: call it for inference.
+    """Loads the scene tokens of a training set into a tokenizer and encoder, for inference.
 
     Raises:
-        DamagedFileError: The file does not hold both rows, in the model's width.
+        DamagedFileError: The file does not hold both rows with the width of the model.
     """
     import torch
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    remedy = "Take scene_tokens.safetensors from the folder of the text embeddings that were made with this model."
+    remedy = "Use scene_tokens.safetensors from the folder of text embeddings made with this model."
     try:
         saved = load_file(path)
     except (SafetensorError, OSError) as error:
@@ -119,16 +119,16 @@ def load_scene_tokens(path: Path, tokenizer: Any, model: Any) -> None:
     for token in SCENE_TOKENS:
         if token not in saved or saved[token].shape != weight.shape[1:]:
             found = f"shape {tuple(saved[token].shape)}" if token in saved else "nothing"
-            raise DamagedFileError(path, token, f"{found} where ({weight.shape[1]},) is needed", remedy)
+            raise DamagedFileError(path, token, f"expected shape ({weight.shape[1]},), found {found}", remedy)
         with torch.no_grad():
             weight[tokenizer.convert_tokens_to_ids(token)] = saved[token].to(weight)
 
 
 def token_ids(tokenizer: Any, prompt: Prompt, max_tokens: int) -> tuple[list[int], bool]:
-    """The ids of a prompt, padded to `max_tokens`, and whether the text had to be cut.
+    """The token ids of a prompt, padded to `max_tokens`, and whether the text was truncated.
 
-    It is the text that is cut, as a tokenizer does it, but before `<end_scene>`: a cut that took the scene token away
-    would leave a variant without its meaning.
+    Truncation removes the end of the text but keeps `<end_scene>`: without it, the embedding would be that of another
+    variant.
     """
     ids: list[int] = tokenizer(prompt.tagged, add_special_tokens=True).input_ids
     if len(ids) <= max_tokens:
@@ -149,10 +149,10 @@ def embed(model: Any, batch: Sequence[Sequence[int]]) -> torch.Tensor:
 def embed_prompts(
     model: Any, tokenizer: Any, prompts: Iterable[Prompt], max_tokens: int, batch_size: int
 ) -> Iterator[tuple[Prompt, torch.Tensor, bool]]:
-    """Encodes prompts in batches of one fixed size, so that an embedding does not depend on its neighbours.
+    """Encodes prompts in batches of one fixed size, so that an embedding does not depend on its batch.
 
     Yields:
-        Prompt, its embedding `(max_tokens, d)`, and whether its text was cut.
+        Prompt, embedding `(max_tokens, d)`, and whether the text was truncated.
     """
     todo = list(prompts)
     for first in range(0, len(todo), batch_size):

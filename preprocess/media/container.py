@@ -1,4 +1,4 @@
-"""Opening a video file safely: local files only, containers of moving pictures only, and the right stream of them.
+"""Opens a video file safely: local files only, video containers only, and the stream that players would show.
 
 with open_video(Path("baby_reading.mp4")) as (container, stream):
     stream.codec_context.name, stream.codec_context.width, stream.time_base  # ('h264', 640, Fraction(1, 12800))
@@ -16,12 +16,13 @@ from av.stream import Discard, Disposition
 from av.video.stream import VideoStream
 
 from preprocess.errors import MediaError
+from preprocess.os_errors import is_of_machine
 
-# FFmpeg logs from threads of its own: any other level than None can deadlock against Python's lock.
+# FFmpeg logs from its own threads: any level other than None can deadlock with the GIL.
 av.logging.set_level(None)
 
-# A playlist, a text or a single picture that calls itself .mp4 must not make FFmpeg open what the playlist names, or
-# draw the text. Audio is among the formats so that a song is told from a broken file.
+# A playlist named .mp4 must not make FFmpeg open the files it lists, nor a text file be rendered as a video. Audio
+# formats are included so that an audio file is distinguished from a broken one.
 _OPEN_OPTIONS = {
     "protocol_whitelist": "file",
     "format_whitelist": "3gp,aac,ac3,aiff,amr,asf,au,av1,avi,caf,dv,eac3,flac,flv,gif,h264,hevc,ivf,m4v,matroska,mov,"
@@ -31,18 +32,20 @@ _OPEN_OPTIONS = {
 
 @contextmanager
 def open_video(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
-    """Opens a file and its video stream, with every other stream switched off.
+    """Opens a file and its video stream; all other streams are discarded while reading.
 
     Raises:
-        MediaError: `missing`, `unreadable`, or `no_video_stream` (sound, cover art).
+        MediaError: `missing`, `unreadable`, or `no_video_stream` (audio, cover art).
     """
     try:
         # "file:" keeps a colon in a file's name from being read as a protocol.
         container = av.open(f"file:{path}", options=_OPEN_OPTIONS, metadata_errors="replace")
     except FileNotFoundError as error:
-        raise MediaError("missing", f"{path.name} is not there") from error
+        raise MediaError("missing", f"{path.name} does not exist") from error
     except (av.FFmpegError, OSError, ValueError) as error:
-        raise MediaError("unreadable", f"{path.name} is no video that FFmpeg can open ({_cause(error)})") from error
+        if is_of_machine(error):
+            raise
+        raise MediaError("unreadable", f"{path.name} is not a video that FFmpeg can open ({_cause(error)})") from error
     with container:
         pictures = Disposition.attached_pic | Disposition.timed_thumbnails
         streams = [s for s in container.streams.video if not s.disposition & pictures]
@@ -51,7 +54,7 @@ def open_video(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
         best = container.streams.best("video")
         stream = best if isinstance(best, VideoStream) and best in streams else streams[0]
         if stream.codec_context is None:
-            raise MediaError("unreadable", f"{path.name} has a video codec that this FFmpeg does not know")
+            raise MediaError("unreadable", f"{path.name} has a video codec that this FFmpeg does not support")
         for other in container.streams:
             if other.index != stream.index:
                 other.discard = Discard.all
@@ -59,11 +62,11 @@ def open_video(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
 
 
 def _contents(container: InputContainer) -> str:
-    """What a file without video holds, for the message."""
+    """What a file without video contains, for the message."""
     kinds = sorted({"cover art" if s.type == "video" else s.type for s in container.streams})
     return " and ".join(kinds) + " only" if kinds else "nothing"
 
 
 def _cause(error: BaseException) -> str:
-    """FFmpeg's own words, without the path of the file."""
+    """FFmpeg's description of an error, without the path of the file."""
     return (getattr(error, "strerror", None) or type(error).__name__).lower()

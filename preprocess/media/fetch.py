@@ -12,13 +12,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
+from preprocess.addresses import file_url_path, public_address, refusal, scheme_of
 from preprocess.errors import MediaError, UserError
 from preprocess.samples import is_url
-
-PROTOCOLS = frozenset({"file", "http", "https", "s3", "s3a", "gs", "gcs", "az", "abfs", "hf", "ftp"})
-"""Where media may come from. fsspec knows more, among them some that read instructions from the file they open."""
 
 CONNECT_TIMEOUT_S = 30
 READ_TIMEOUT_S = 60
@@ -38,76 +36,80 @@ def local_file(raw: str | Path, media: str) -> Iterator[Path]:
         temporary copy with the same suffix, which is removed afterwards.
 
     Raises:
-        MediaError: `missing` (a local file that is not there), `download_failed`.
-        UserError: The package that speaks the URL's protocol is not installed.
+        MediaError: `missing` (below `raw` there is no such file), `download_failed`.
+        UserError: The package for the URL's protocol is not installed.
     """
-    if is_url(media):
-        url = media
-    elif not media or PurePosixPath(media).is_absolute() or ".." in PurePosixPath(media).parts or "\0" in media:
-        raise MediaError("missing", f"{media!r} is no path below the raw folder")
-    elif is_url(str(raw)):
-        url = f"{str(raw).rstrip('/')}/{media}"
-    else:
-        url = None
-
-    local = Path(raw, media) if url is None else _file_url_path(url)
+    local, url = media_location(raw, media)
     if local is not None:
         if not local.is_file():
-            raise MediaError("missing", f"{_public_name(media)} is not there")
+            raise MediaError("missing", f"{public_address(media)} does not exist")
         yield local
         return
-    assert url is not None
     with tempfile.TemporaryDirectory(prefix="media-") as folder:
-        target = Path(folder, f"media{PurePosixPath(urlsplit(url).path).suffix}")
-        _download(url, target)
+        target = Path(folder, _file_name(urlsplit(url).path if is_url(media) else media))
+        try:
+            _download(url, target)
+        except FileNotFoundError as error:
+            if is_url(media):
+                raise MediaError("download_failed", f"{public_address(url)}: FileNotFoundError") from error
+            raise MediaError("missing", f"{media} does not exist") from error
         yield target
 
 
-def _file_url_path(url: str) -> Path | None:
-    """The path of a `file://` URL, written with %20 or without; None for any other."""
-    if not url.lower().startswith("file://"):
-        return None
-    path = Path(url[len("file://") :])
-    return path if path.exists() else Path(unquote(str(path)))
+def media_location(raw: str | Path, media: str) -> tuple[Path | None, str]:
+    """The local path of a sample's media, or None and its URL.
+
+    Raises:
+        MediaError: `missing`: the annotation names something that is not below the raw folder.
+    """
+    if is_url(media):
+        return file_url_path(media), media
+    if not media or PurePosixPath(media).is_absolute() or ".." in PurePosixPath(media).parts or "\0" in media:
+        raise MediaError("missing", f"{media!r} is not a path below the raw folder")
+    if is_url(str(raw)):
+        url = f"{str(raw).rstrip('/')}/{media}"
+        return file_url_path(url), url
+    return Path(raw, media), ""
+
+
+def _file_name(path: str) -> str:
+    """The file's own name, which messages about it contain, or another with its suffix where that is too long."""
+    name = PurePosixPath(path).name
+    return name if 0 < len(name.encode()) <= 200 and name != ".." else f"media{PurePosixPath(path).suffix[:20]}"
 
 
 def _download(url: str, target: Path) -> None:
+    if problem := refusal(url):
+        raise MediaError("download_failed", problem)
+    try:
+        filesystem, remote = open_filesystem(url)
+        filesystem.get_file(remote, str(target))
+    except ImportError as error:
+        raise UserError(
+            f"{scheme_of(url)}:// needs a package that is not installed ({error})", "Install it with pip."
+        ) from error
+    except FileNotFoundError:
+        raise
+    except Exception as error:  # every filesystem has exceptions of its own (aiohttp, botocore, OSError, …)
+        raise MediaError(
+            "download_failed", f"{public_address(url)}: {type(error).__name__} {_status(error)}".strip()
+        ) from error
+
+
+def open_filesystem(url: str) -> tuple[Any, str]:
+    """The fsspec file system of a URL, with time limits, and the path in it."""
     from fsspec.core import url_to_fs
 
-    scheme = url.partition("://")[0].lower()
-    if "::" in url:
-        raise MediaError("download_failed", "an address that leads through another ('::') is not followed")
-    if scheme not in PROTOCOLS:
-        raise MediaError("download_failed", f"{scheme}:// is not among {', '.join(sorted(PROTOCOLS))}")
     options: dict[str, Any] = {}
-    if scheme in ("http", "https"):
+    if scheme_of(url) in ("http", "https"):
         from aiohttp import ClientTimeout
 
         timeout = ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT_S, sock_read=READ_TIMEOUT_S)
         options["client_kwargs"] = {"timeout": timeout}
-    try:
-        filesystem, remote = url_to_fs(url, **options)
-        filesystem.get_file(remote, str(target))
-    except ImportError as error:
-        raise UserError(
-            f"{scheme}:// needs a package that is not installed ({error})", "Install it with pip."
-        ) from error
-    except Exception as error:  # every filesystem has exceptions of its own (aiohttp, botocore, OSError, …)
-        raise MediaError(
-            "download_failed", f"{_public_name(url)}: {type(error).__name__} {_status(error)}".strip()
-        ) from error
+    found: tuple[Any, str] = url_to_fs(url, **options)
+    return found
 
 
 def _status(error: Exception) -> str:
     """The server's status code, where the error has one."""
     return str(getattr(error, "status", "") or "")
-
-
-def _public_name(media: str) -> str:
-    """A name that may be published: of a URL no user, password or query, which may be a signature."""
-    if not is_url(media):
-        return media
-    parts = urlsplit(media)
-    if parts.scheme.lower() == "file":
-        return PurePosixPath(parts.path).name
-    return f"{parts.scheme}://{parts.hostname or ''}{parts.path}"

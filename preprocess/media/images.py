@@ -1,4 +1,4 @@
-"""Images to one frame: what `PIL.Image.convert("RGB")` gives a CLIP processor, turned the right way up.
+"""Images to one frame: the pixels that `PIL.Image.convert("RGB")` gives a CLIP processor, upright.
 
 >>> read_image(Path("101_ObjectCategories/accordion/image_0001.jpg")).frames.pixels.shape
 (1, 300, 300, 3)
@@ -7,25 +7,49 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from preprocess.errors import MediaError
-from preprocess.media.video import Clip, Transform, check_size
-from preprocess.samples import Frames
+from preprocess.media.frames import (
+    DecodedMedia,
+    FrameRows,
+    FrameStream,
+    Transform,
+    as_decoded,
+    check_size,
+    collect_media,
+)
+from preprocess.os_errors import is_of_machine
 
-# What image datasets hold, whatever the suffix says. Pillow's other formats include ones that start other programs.
+# The formats found in image datasets, whatever the suffix. Pillow's other formats include some that run programs.
 _FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
-Image.init()  # makes them known by name
+Image.init()  # registers them by name
 
 
-def read_image(path: Path, *, transform: Transform | None = None) -> Clip:
+class ImageFrames(FrameStream):
+    """An image as a stream of one row at 0 s, with duration 0; errors are those of `read_image`."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = Path(path)
+
+    def __iter__(self) -> Iterator[FrameRows]:
+        """Decodes the image."""
+        image = _decode(self.path)
+        self.times_s, self.duration_s = np.zeros(1), 0.0
+        yield FrameRows(range(1), self.times_s, image)
+        self.truncated = False
+
+
+def read_image(path: Path, *, transform: Transform | None = None) -> DecodedMedia:
     """Reads an image as one frame: EXIF orientation applied, RGB, the first picture of an animation.
 
-    Transparency is dropped and palettes and CMYK are converted as Pillow does it; 16-bit grey keeps its high bytes
-    (Pillow alone would cut everything above 255 to white).
+    Transparency is dropped, and palettes and CMYK are converted, as Pillow does it; 16-bit gray keeps its high bytes
+    (Pillow alone would clip everything above 255 to white).
 
     Args:
         path: A local image file.
@@ -37,31 +61,35 @@ def read_image(path: Path, *, transform: Transform | None = None) -> Clip:
     Raises:
         MediaError: `missing`, `unreadable`, `truncated`, `too_large`.
     """
-    path = Path(path)
+    (media,) = collect_media(ImageFrames(path), (transform or as_decoded,))
+    return media
+
+
+def _decode(path: Path) -> NDArray[np.uint8]:
+    """uint8 `(H, W, 3)`."""
     try:
         # Pillow warns of large images (our own limit is checked before any pixel is decoded) and of broken EXIF.
         with warnings.catch_warnings(action="ignore"), Image.open(path, formats=_FORMATS) as image:
             check_size(*image.size, path)
-            pixels = np.array(_eight_bit(ImageOps.exif_transpose(image)).convert("RGB"))
+            return np.array(_eight_bit(ImageOps.exif_transpose(image)).convert("RGB"))
     except FileNotFoundError as error:
-        raise MediaError("missing", f"{path.name} is not there") from error
+        raise MediaError("missing", f"{path.name} does not exist") from error
     except Image.DecompressionBombError as error:
         raise MediaError("too_large", f"{path.name} has more pixels than an image is allowed to have") from error
     except MediaError:
         raise
     except Exception as error:  # Pillow's readers raise whatever a broken file leads them to: OSError, SyntaxError, …
+        if is_of_machine(error):
+            raise
         if "truncated" in str(error):
-            raise MediaError("truncated", f"{path.name} is cut: {error}") from error
+            raise MediaError("truncated", f"{path.name} is truncated: {error}") from error
         raise MediaError(
-            "unreadable", f"{path.name} is no image that Pillow can read ({type(error).__name__})"
+            "unreadable", f"{path.name} is not an image that Pillow can read ({type(error).__name__})"
         ) from error
-    if transform is not None:
-        pixels = transform(pixels)
-    return Clip(Frames(np.ascontiguousarray(pixels)[None], np.zeros(1)), duration_s=0.0, truncated=False)
 
 
 def _eight_bit(image: Image.Image) -> Image.Image:
-    """Grey of 16 bits to 8, by its high byte; everything else as it is."""
+    """Reduces 16-bit gray to its high byte; returns other images unchanged."""
     if not image.mode.startswith("I"):
         return image
     values = np.clip(np.asarray(image).astype(np.int64), 0, 0xFFFF)

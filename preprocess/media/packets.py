@@ -1,16 +1,18 @@
-"""What a video file says of its frames before any is decoded: one row per packet, in decode order.
+"""The packet index of a video: when each frame is shown and where decoding may start, before any frame is decoded.
 
-The first packets of a clip with B-frames, 25 frames per second, time base 1/12800 s:
+The first packets, in decode order, of a video with B-frames, 25 frames per second, time base 1/12800 s:
 
     pts      0  2048  1024   512  1536  4096 …     display time of the frame in the packet
     keys     1     0     0     0     0     0 …     decoding may start here
 
-Reading this costs about a millisecond for a clip of ten seconds, and tells the few packets that have to be decoded.
+Reading the index of a ten-second video takes about a millisecond; it tells the few packets that have to be decoded. An
+index takes some 35 bytes per packet: 3 MB for an hour at 25 frames per second.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from array import array
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
@@ -28,25 +30,31 @@ from preprocess.errors import MediaError
 from preprocess.media.container import open_video
 
 HELD_BYTES = 32 << 20
-"""Packets of a file up to this size stay in memory between indexing and decoding; larger files are read twice."""
+"""Packets stay in memory between indexing and decoding up to this size together; larger files are read twice."""
+
+_PACKET_OVERHEAD = 1 << 10
+"""Bytes that a packet occupies besides its data (730 measured): with low resolutions more than the data itself."""
+
+_NO_TIME = -(1 << 63)
+"""Stands for a time that the packet lacks, as `AV_NOPTS_VALUE` does in FFmpeg."""
 
 _VOP_START = b"\x00\x00\x01\xb6"
 
 
 @dataclass(frozen=True, slots=True)
 class PacketIndex:
-    """The packets of one video stream that hold a frame, in decode order.
+    """The packets of one video stream that contain a frame, in decode order.
 
     Attributes:
         pts: int64 `(P,)`: display time of the frame in each packet, in `time_base` units. Where `ordered` is False, the
             display times of the frames in the order in which they come out.
         keys: bool `(P,)`: packets at which decoding may start.
-        shown: bool `(P,)`: False for frames that an edit list cuts away: needed to decode others, never shown.
+        shown: bool `(P,)`: False for frames removed by an edit list: needed to decode others, never shown.
         time_base: Seconds per unit of `pts`.
         last_duration: How long the last frame is shown, in `time_base` units.
-        ordered: False where packets do not tell when their frame is shown (H.264 with B-frames in AVI).
+        ordered: False if packets do not tell when their frame is shown (H.264 with B-frames in AVI).
         truncated: The file ends before what its header promises, or a packet is cut.
-        held: The packets themselves, or None where they are too large to keep.
+        held: The packets themselves, or None if they exceed `HELD_BYTES`.
     """
 
     pts: NDArray[np.int64]
@@ -64,15 +72,15 @@ class PacketIndex:
 
     @property
     def clean_start(self) -> bool:
-        """True where the first packet is a keyframe and every other frame is shown after it.
+        """True if the first packet is a keyframe and every other frame is shown after it.
 
-        Otherwise (a recording that was cut out of a broadcast) only the decoder knows which frames come out.
+        Otherwise (a recording cut out of a broadcast) only the decoder knows which frames come out.
         """
         return bool(self.keys[0]) and bool(np.all(self.pts >= self.pts[0]))
 
 
 def packets_again(path: Path, index: PacketIndex) -> Iterator[Packet[VideoStream]]:
-    """The packets of an index once more, in its order: those held, or read again from the file."""
+    """Yields the packets of an index again, in its order: those held in memory, or read from the file."""
     if index.held is not None:
         yield from index.held
         return
@@ -82,15 +90,15 @@ def packets_again(path: Path, index: PacketIndex) -> Iterator[Packet[VideoStream
 
 
 def _packets(container: InputContainer, stream: VideoStream) -> Iterator[Packet[VideoStream]]:
-    """The packets with a frame in them, one frame each.
+    """Yields the packets that contain a frame, one frame each.
 
-    Those without data are left out: AVI has them where a frame is repeated, and to a decoder they mean the end. DivX
-    and Xvid pack a B-picture behind a P-picture, and leave an empty picture where it belongs: it is put there.
+    Packets without data are skipped: AVI has them for repeated frames, and a decoder takes them for the end. DivX and
+    Xvid pack a B-picture behind a P-picture and leave an empty picture in its place: the filter moves it back there.
     """
     decoder = stream.codec_context
     packed = decoder.name == "mpeg4" and decoder.reorder_depth > 0
     unpack = BitStreamFilterContext("mpeg4_unpack_bframes", stream) if packed else None
-    # Behind the last packet, PyAV stumbles over streams that a damaged MPEG-TS seemed to add on the way.
+    # After the last packet, PyAV raises IndexError for streams that a damaged MPEG-TS seemed to add on the way.
     with suppress(IndexError):
         for packet in container.demux(stream):
             if packet.size:
@@ -98,53 +106,58 @@ def _packets(container: InputContainer, stream: VideoStream) -> Iterator[Packet[
 
 
 def read_index(container: InputContainer, stream: VideoStream, path: Path) -> PacketIndex:
-    """Reads all packets of the stream once and keeps what says which frame is where.
+    """Reads all packets of the stream once.
 
     Raises:
-        MediaError: `truncated` or `unreadable` when there is not one packet.
+        MediaError: `truncated` or `unreadable` if the stream has no packets.
     """
     avi = container.format.name == "avi"
     reorders = stream.codec_context.reorder_depth > 0
     # AVI has no display times. For MPEG-4 (Xvid, DivX) the picture types give them; what FFmpeg guesses for H.264 is
     # in decode order, so it stands only where decode order is display order.
     by_type = avi and reorders and stream.codec_context.name == "mpeg4"
-    rows: list[tuple[int | None, int | None, int, bool, bool]] = []
-    late: list[bool] = []
+    pts, dts, durations = array("q"), array("q"), array("q")
+    keys, discarded, late = bytearray(), bytearray(), bytearray()
     held: list[Packet[VideoStream]] | None = []
     size, cut = 0, False
     try:
         for packet in _packets(container, stream):
-            rows.append((packet.pts, packet.dts, packet.duration or 0, packet.is_keyframe, packet.is_discard))
+            pts.append(_NO_TIME if packet.pts is None else packet.pts)
+            dts.append(_NO_TIME if packet.dts is None else packet.dts)
+            durations.append(packet.duration or 0)
+            keys.append(packet.is_keyframe)
+            discarded.append(packet.is_discard)
             cut |= packet.is_corrupt
             if by_type:
                 late.append(not _is_b_picture(packet))
-            size += packet.size
+            size += packet.size + _PACKET_OVERHEAD
             if held is not None and size <= HELD_BYTES:
                 held.append(packet)
             else:
                 held = None
     except (av.FFmpegError, OSError):
         cut = True
-    cut = cut or _is_cut(path, container, stream, len(rows))
-    if not rows:
+    cut = cut or _is_cut(path, container, stream, len(pts))
+    if not pts:
         if cut:
             raise MediaError("truncated", f"{path.name} ends before its first frame")
         raise MediaError("unreadable", f"{path.name} has a video stream without any data")
 
-    pts, dts, durations, keys, discarded = zip(*rows, strict=True)
-    if by_type and None not in dts:
-        ordered, times = True, _display_times(np.array(dts, np.int64), np.array(late), max(durations[-1], 1))
-    elif None not in pts and not (avi and reorders):
-        ordered, times = True, np.array(pts, np.int64)
+    shown_at, decoded_at, lasts = (np.array(column, np.int64) for column in (pts, dts, durations))
+    dated, is_late = bool((decoded_at != _NO_TIME).all()), np.array(late, np.bool_)
+    if by_type and dated:
+        ordered, times = True, _display_times(decoded_at, is_late, max(durations[-1], 1))
+    elif (shown_at != _NO_TIME).all() and not (avi and reorders):
+        ordered, times = True, shown_at
     else:
-        ordered, times = not reorders and None not in dts, _times_by_count(dts, stream)
-    shown = ~np.array(discarded)
+        ordered, times = dated and not reorders, np.sort(decoded_at) if dated else _times_by_count(len(pts), stream)
+    shown = ~np.array(discarded, np.bool_)
     return PacketIndex(
         pts=times,
-        keys=np.array(keys),
+        keys=np.array(keys, np.bool_),
         shown=shown,
         time_base=stream.time_base or Fraction(1, 1000),
-        last_duration=_last_duration(times, np.array(durations, np.int64), shown, stream),
+        last_duration=_last_duration(times, lasts, shown, stream),
         ordered=ordered,
         truncated=cut,
         held=tuple(held) if held is not None else None,
@@ -152,27 +165,31 @@ def read_index(container: InputContainer, stream: VideoStream, path: Path) -> Pa
 
 
 def mark(index: PacketIndex, targets: NDArray[np.int64]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Which packets have to be decoded for some frames, and which of them hold these frames.
+    """Marks the packets that have to be decoded for some frames, and those that contain these frames.
 
-    A span runs from a keyframe through the wanted packet. The keyframe is the last one before it that is not shown
-    after it: pictures that follow a keyframe in the file but are shown before it (open GOPs) refer to the GOP before.
+    A span runs from a keyframe through the packet of a wanted frame. The keyframe is the last one before it that is
+    not shown after it: pictures that follow a keyframe in the file but are shown before it (open GOPs) refer to the
+    previous GOP.
 
     Args:
         index: The packets.
         targets: int64: display times in `time_base` units, each one of `index.pts`.
 
     Returns:
-        bool `(P,)` packets to decode, bool `(P,)` those that hold a wanted frame.
+        bool `(P,)` packets to decode, bool `(P,)` those that contain a wanted frame.
     """
     is_target = np.isin(index.pts, targets)
-    needed = np.zeros(len(index.pts), np.bool_)
     starts = np.flatnonzero(index.keys)
-    for position in np.flatnonzero(is_target):
-        which = int(np.searchsorted(starts, position, side="right")) - 1
-        while which > 0 and index.pts[starts[which]] > index.pts[position]:
-            which -= 1
-        needed[starts[which] if which >= 0 else 0 : position + 1] = True
-    return needed, is_target
+    if not index.keys[0]:
+        starts = np.insert(starts, 0, 0)
+    positions = np.flatnonzero(is_target)
+    which = np.searchsorted(starts, positions, side="right") - 1
+    while (shown_later := (which > 0) & (index.pts[starts[which]] > index.pts[positions])).any():
+        which[shown_later] -= 1
+    # Spans overlap: count how many begin and end at each packet, and decode those that any span covers.
+    edges = np.bincount(starts[which], minlength=len(index.pts) + 1)
+    edges -= np.bincount(positions + 1, minlength=len(index.pts) + 1)
+    return np.cumsum(edges[:-1]) > 0, is_target
 
 
 def _is_b_picture(packet: Packet[VideoStream]) -> bool:
@@ -183,11 +200,11 @@ def _is_b_picture(packet: Packet[VideoStream]) -> bool:
 
 
 def _display_times(dts: NDArray[np.int64], late: NDArray[np.bool_], step: int) -> NDArray[np.int64]:
-    """Display times from decode times: a `late` picture comes on screen when the next such is decoded.
+    """Display times from decode times: a `late` picture is shown when the next late picture is decoded.
 
     Args:
         dts: int64 `(P,)`.
-        late: bool `(P,)`: all but B-pictures.
+        late: bool `(P,)`: True for all but B-pictures.
         step: How long after the last decode time the last late picture is shown.
 
     Examples:
@@ -201,13 +218,11 @@ def _display_times(dts: NDArray[np.int64], late: NDArray[np.bool_], step: int) -
     return times
 
 
-def _times_by_count(dts: Sequence[int | None], stream: VideoStream) -> NDArray[np.int64]:
-    """Times in output order where packets have none: the decode times, sorted, or the mean frame rate."""
-    if None not in dts:
-        return np.sort(np.array(dts, np.int64))
+def _times_by_count(count: int, stream: VideoStream) -> NDArray[np.int64]:
+    """Display times int64 `(count,)` by the mean frame rate, for packets without times."""
     rate = stream.average_rate or stream.guessed_rate or Fraction(25)
     step = 1 / (rate * (stream.time_base or Fraction(1, 1000)))
-    return np.array([round(i * step) for i in range(len(dts))], np.int64)
+    return np.array([round(i * step) for i in range(count)], np.int64)
 
 
 def _last_duration(
@@ -226,7 +241,7 @@ def _last_duration(
 
 
 def _is_cut(path: Path, container: InputContainer, stream: VideoStream, found: int) -> bool:
-    """True where the file ends between two packets, before what its header promises; FFmpeg says nothing then.
+    """True if the file ends between two packets, before what its header promises; FFmpeg reports no error then.
 
     MP4 lists all packets in its header. A Matroska or WebM file gives the length of its Segment.
     Source: RFC 8794 (EBML), sections 4 and 5.

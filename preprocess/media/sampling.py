@@ -1,11 +1,11 @@
-"""Which frames of a video to keep: pure arithmetic on display times, nothing is decoded here.
+"""Selects the frames of a video to keep: pure arithmetic on display times; nothing is decoded here.
 
 A 10 s video at 25 frames per second, sampled at `fps=1`, keeps ten of its 250 frames:
 
     >>> wanted(Sampling.fps(1), np.arange(250) / 25, duration_s=10.0)
     (array([  0,  25,  50,  75, 100, 125, 150, 175, 200, 225]), array([0., 1., 2., 3., 4., 5., 6., 7., 8., 9.]))
 
-Sampling goes by time, never by frame number times frame rate: with a variable frame rate that number means nothing.
+Sampling uses display times, never frame numbers divided by a frame rate: those are wrong for variable frame rates.
 """
 
 from __future__ import annotations
@@ -24,18 +24,32 @@ SamplingKind = Literal["fps", "every_nth", "num_frames", "segment"]
 SAMPLING_KINDS: tuple[SamplingKind, ...] = get_args(SamplingKind)
 
 TIME_NOISE_S = 1e-9
-"""Two times closer than this are one: it covers rounding in float64, and no frame is that short."""
+"""Times closer than this are equal: it covers rounding in float64, and no frame is that short."""
+
+MAX_FPS = 1000.0
+"""Largest `fps`; faster than any video that is published."""
+
+MAX_COUNT = 1_000_000
+"""Largest value of the other kinds."""
+
+MAX_ROWS = 5_000_000
+"""Most rows of one video: a day at 57 frames per second. A damaged file may claim to last for years."""
+
+
+class TooManyRowsError(ValueError):
+    """A video is so long that the sampling gives more than `MAX_ROWS` rows."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """How many frames to keep and where.
+    """Which frames of a video to keep.
 
     Attributes:
         kind: `fps` (the frame on screen at each k / value seconds), `every_nth` (frames 0, value, 2 * value, …),
             `num_frames` (value frames, uniform: frame floor(i * n / value) of n), or `segment` (value frames, each in
             the middle of one of as many equal segments).
-        value: Frames per second for `fps`; a whole number, at least 1, for the others.
+        value: For `fps`, frames per second, above 0 and at most `MAX_FPS`; for the others, a whole number from 1 to
+            `MAX_COUNT`.
     """
 
     kind: SamplingKind
@@ -48,6 +62,9 @@ class Sampling:
             raise TypeError(f"sampling value must be a number, got {self.value!r}")
         if not math.isfinite(self.value) or self.value <= 0:
             raise ValueError(f"sampling value must be above 0, got {self.value!r}")
+        limit = MAX_FPS if self.kind == "fps" else MAX_COUNT
+        if self.value > limit:
+            raise ValueError(f"sampling value of {self.kind} must be at most {limit:,.0f}, got {self.value!r}")
         if self.kind == "fps":
             object.__setattr__(self, "value", float(self.value))
         elif self.value != int(self.value):
@@ -77,11 +94,11 @@ class Sampling:
 
     @classmethod
     def parse(cls, text: str) -> Sampling:
-        """Reads `fps=0.5` or `num_frames=32`, as a person types it.
+        """Parses `fps=0.5` or `num_frames=32`, as written on the command line.
 
         Raises:
             UnknownNameError: The kind does not exist.
-            UserError: The value is no number, or not one of that kind.
+            UserError: The value is not a number, or out of the range of that kind.
         """
         kind, _, value = text.partition("=")
         if kind not in SAMPLING_KINDS:
@@ -89,11 +106,13 @@ class Sampling:
         try:
             return cls(kind, float(value))
         except ValueError:
-            number = "a number above 0" if kind == "fps" else "a whole number above 0"
-            raise UserError(f"sampling {text!r} has no usable value", f"Give {kind}= {number}.") from None
+            number, limit = ("a number", MAX_FPS) if kind == "fps" else ("a whole number", MAX_COUNT)
+            raise UserError(
+                f"sampling {text!r} has no usable value", f"Give {kind}= {number} above 0, at most {limit:,.0f}."
+            ) from None
 
     def __str__(self) -> str:
-        return f"{self.kind}={self.value:g}"
+        return f"{self.kind}={self.value!r}".removesuffix(".0")
 
     def to_json(self) -> JSON:
         """`{"kind": "fps", "value": 1.0}`."""
@@ -114,24 +133,27 @@ def wanted(
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Chooses frames by their display times.
 
-    `fps` asks at start + k / fps, while that is below the end and the duration, for the frame on screen: the one with
-    the largest display time that is not after it. Where the video is slower than `fps`, a frame is asked for again.
-    The other kinds choose among the frames that come on screen inside the window, at their own times; a window so
-    short that none does gives the frame on screen at its start. A video of one frame gives one row.
+    `fps` samples at start + k / fps, while that is below the end and the duration, the frame on screen: the one with
+    the largest display time that is not after it. Where the video is slower than `fps`, frames repeat. The other kinds
+    choose among the frames whose display time is inside the window, at these times; a window that contains none gives
+    the frame on screen at its start. A video of one frame gives one row.
 
     Args:
-        sampling: What to keep.
+        sampling: Which frames to keep.
         pts_s: float64 `(N,)`, increasing: display time of every frame in seconds, the first at 0.
-        duration_s: Where the last frame ends, in seconds.
-        start_s: Beginning of the window, None for 0.
+        duration_s: End of the last frame, in seconds.
+        start_s: Start of the window, None for 0.
         end_s: End of the window, exclusive; None for the end of the video.
 
     Returns:
         Frame indices int64 `(T,)`, not decreasing, and the times of the rows float64 `(T,)` in seconds, strictly
-        increasing. Both are empty when the window holds nothing.
+        increasing. Both are empty if the window is empty.
+
+    Raises:
+        TooManyRowsError: There would be more than `MAX_ROWS` rows.
     """
     start = 0.0 if start_s is None else float(start_s)
-    # The last frame is on screen at its own time even where the file gives it no duration.
+    # The last frame is on screen at its own time even if the file gives it no duration.
     end = max(float(duration_s), float(pts_s[-1]) + TIME_NOISE_S * 2) if len(pts_s) else 0.0
     end = end if end_s is None else min(end, float(end_s))
     if start > end - TIME_NOISE_S:
@@ -139,6 +161,8 @@ def wanted(
 
     if sampling.kind == "fps":
         rows = max(1, math.ceil((end - start - TIME_NOISE_S) * sampling.value)) if len(pts_s) > 1 else 1
+        if rows > MAX_ROWS:
+            raise TooManyRowsError(f"{sampling} gives {rows:,} rows in {end - start:,.0f} s, above {MAX_ROWS:,}")
         times = start + np.arange(rows) / sampling.value
         return _on_screen(pts_s, times), times
 

@@ -1,139 +1,248 @@
-"""Samples to triples, for a whole dataset: find what is to do, run it in worker processes, keep the books."""
+"""Samples to triples, for all datasets of a build: find what is left to encode, run it, record the rejects."""
 
 from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from preprocess.console import progress
-from preprocess.formats.atomic import remove_temporary, write_if_changed
+from preprocess import storage
+from preprocess.console import waiting
+from preprocess.encoders import encoder_spec
 from preprocess.formats.layout import Layout, json_bytes, note_report, read_json, write_json
-from preprocess.formats.triples import done_keys
+from preprocess.formats.processed import KIND_FIELD, Processed
 from preprocess.media.sampling import Sampling
+from preprocess.media.stamps import media_stamps
 from preprocess.pipeline import plan
-from preprocess.pipeline.books import Books
-from preprocess.pipeline.executors import LocalExecutor
 from preprocess.pipeline.index import still_rejected
+from preprocess.pipeline.journal import Journal
 from preprocess.pipeline.ledger import Ledger
-from preprocess.pipeline.machine import memory_share, usable_cores
 from preprocess.pipeline.settings import Encoding
-from preprocess.samples import SPLITS, CaptionMode, EncodeReport, Reject, Sample
+from preprocess.runtime.executors import make_executor
+from preprocess.runtime.options import RunOptions
+from preprocess.runtime.protocol import Watch
+from preprocess.runtime.runner import PER_TASK, Task, run_items
+from preprocess.samples import SPLITS, CaptionMode, EncodeReport, Reject, Sample, is_url
+from preprocess.storage import Stamp, location, write_if_changed
 
 if TYPE_CHECKING:
-    from preprocess.pipeline.engine import Written
+    from preprocess.pipeline.targets import EncodeItem, EncoderTarget
+    from preprocess.pipeline.write import WrittenSample
 
-_PRELOAD = ("preprocess.pipeline.engine", "preprocess.encoders.clip", "torchvision.transforms.v2.functional")
+_PER_DEVICE_TASK = 1_024  # samples that an executor other than this process hands to the devices of one machine
 
 
 @dataclass(frozen=True, slots=True)
-class RunOptions:
-    """What a person may choose about a run; none of it changes a byte.
+class EncodeOutput:
+    """One dataset of a build: its paths, and what encodes it.
 
     Attributes:
-        device: `auto` (every GPU, else the CPU), `cpu`, `cuda`, `cuda:N`.
-        workers: Processes; default: one a core.
-        batch_size: Rows per forward pass; default: 32 on a CPU, 256 on a GPU.
-        time_limit_s: For one video.
-        memory_limit: Bytes for one worker; default: its share of 80 % of the machine's memory.
-        retry: Try rejected samples again.
+        encoding: As `preprocess.pipeline.settings.resolve_encoding` gives it.
+        like: Another output of the same samples, made earlier. A new output leaves out what that one rejected, so that
+            both have the same ids and order.
     """
 
-    device: str = "auto"
-    workers: int | None = None
-    batch_size: int | None = None
-    time_limit_s: float = 600.0
-    memory_limit: int | None = None
-    retry: bool = False
+    layout: Layout
+    encoding: Encoding
+    like: Layout | None = None
 
 
-def encode_dataset(
+@dataclass(slots=True)
+class _Run:
+    """What one run does for one output."""
+
+    output: EncodeOutput
+    processed: Processed
+    ledger: Ledger
+    journal: Journal
+    todo: frozenset[str]
+    changed: frozenset[str]
+    counts: Counter[str] = field(default_factory=Counter)
+
+
+def encode_datasets(
     samples: Sequence[Sample],
     raw: str,
-    layout: Layout,
-    encoding: Encoding,
+    outputs: Sequence[EncodeOutput],
     options: RunOptions,
     caption_mode: CaptionMode = "first",
-) -> EncodeReport:
-    """Makes a triple of every sample that has none yet, or a line of `rejects.jsonl`.
+    processed: str | None = None,
+    *,
+    check_urls: bool = True,
+) -> list[EncodeReport]:
+    """Makes a triple of every sample that lacks one, in every output, or a line of its `rejects.jsonl`.
+
+    A sample whose raw file was replaced since its triple was made lacks one. A sample is decoded once, whatever the
+    number of outputs that lack it. What rejects it in one of them rejects it in all of them.
 
     Args:
-        samples: As `preprocess.pipeline.index.index_samples` gives them.
+        samples: As `preprocess.pipeline.index.read_source` gives them.
         raw: The folder that the samples' media paths are relative to.
-        encoding: As `preprocess.pipeline.settings.settle_encoding` gives it.
+        outputs: With the same sampling.
+        options: Runtime options.
+        caption_mode: How several captions become one text.
+        processed: `files` or `parts`; None for what earlier runs wrote, else the default of the storage.
+        check_urls: Whether to ask the servers of media given by URL whether it changed.
+
+    Returns:
+        One report per output.
     """
     began = time.monotonic()
-    remembered = {**read_json(layout.source), "model": encoding.model.place()}
-    write_if_changed(layout.source, json_bytes(remembered))
-    ledger = Ledger(layout.rejects)
-    if options.retry:
-        ledger.keep(())
-    for split in SPLITS:
-        (layout.processed / split).mkdir(parents=True, exist_ok=True)
-        remove_temporary(layout.processed / split)
-    done = {split: done_keys(layout.processed, split) for split in SPLITS}
-    todo = plan.todo(samples, done, still_rejected(ledger, raw))
-    written = frames = size = 0
-    with progress(len(todo), " videos", "encode") as bar:
-        for report in _run(todo, raw, layout, encoding, options, caption_mode) if todo else ():
-            bar.update()
-            if isinstance(report, Reject):
-                ledger.add(report)
-                continue
-            written, frames, size = written + 1, frames + report.frames, size + report.bytes
-            bar.set_postfix_str(f"{frames / (time.monotonic() - began):.0f} frames/s", refresh=False)
-    if todo:
-        done = {split: done_keys(layout.processed, split) for split in SPLITS}
-    ledger.keep(sample.key for sample in samples if sample.key not in done[sample.split])
-    kept = sum(sample.key in done[sample.split] for sample in samples) - written
-    whole = EncodeReport(written, kept, frames, size, ledger.by_reason(), round(time.monotonic() - began, 3))
-    if todo or not layout.report.is_file():
-        note_report(layout, "encode", dataclasses.asdict(whole))
-    return whole
+    journals = [Journal(output.layout.journal, output.layout.processed) for output in outputs]
+    stamps = _stamps(samples, raw, journals, check_urls)
+    runs = [
+        _prepare(output, journal, samples, stamps, raw, options, processed)
+        for output, journal in zip(outputs, journals, strict=True)
+    ]
+    wanted = {sample.key: tuple(i for i, run in enumerate(runs) if sample.key in run.todo) for sample in samples}
+    todo = [sample for sample in samples if wanted[sample.key]]
+    with ExitStack() as files:
+        for run in runs:
+            files.enter_context(run.ledger)
+            files.enter_context(run.journal)
+        for report in _reports(todo, wanted, raw, runs, options, caption_mode) if todo else ():
+            for index in wanted[report.key]:
+                if isinstance(report, Reject):
+                    runs[index].ledger.add(report)
+                    runs[index].journal.add(report.key, stamps.get(report.key))
+                else:
+                    runs[index].counts.update(written=1, frames=report.rows[index], bytes=report.sizes[index])
+                    runs[index].journal.add(report.key, report.stamp)
+    return [_finish(run, samples, stamps, began) for run in runs]
 
 
-def _run(
-    todo: Sequence[Sample],
+def _stamps(
+    samples: Sequence[Sample], raw: str, journals: Sequence[Journal], check_urls: bool
+) -> dict[str, Stamp | None]:
+    """What tells, by key, whether the media of a sample changed; only servers that can tell a change are asked."""
+    known = {key for journal in journals for key, stamp in journal.media.items() if stamp} if check_urls else ()
+    asked = {sample.key: sample.media for sample in samples if not is_url(sample.media) or sample.key in known}
+    with waiting("looking for changed raw files"):
+        found = media_stamps(raw, asked.values())
+    return {key: found.get(media) for key, media in asked.items()}
+
+
+def _prepare(
+    output: EncodeOutput,
+    journal: Journal,
+    samples: Sequence[Sample],
+    stamps: Mapping[str, Stamp | None],
     raw: str,
-    layout: Layout,
-    encoding: Encoding,
+    options: RunOptions,
+    processed: str | None,
+) -> _Run:
+    """Opens an output, removes what interrupted runs left and what was made from other files, finds what it lacks."""
+    layout = output.layout
+    triples = Processed.open(layout, processed)
+    noted = {**read_json(layout.source), "model": output.encoding.model.place(), KIND_FIELD: triples.kind}
+    write_if_changed(layout.source, json_bytes(noted))
+    ledger = Ledger(layout.rejects)
+    triples.prepare()
+    done = {split: triples.keys(split) for split in SPLITS}
+    changed = journal.changed(stamps)
+    there = [sample for sample in samples if sample.key in done[sample.split]]
+    stale = [sample for sample in there if sample.key in changed or journal.lost(sample.key)]
+    if stale:
+        triples.remove((sample.split, sample.key) for sample in stale)
+        for sample in stale:
+            done[sample.split].remove(sample.key)
+    if output.like is not None and not options.retry and not len(ledger) and not any(done.values()):
+        earlier = Ledger(output.like.rejects)
+        for sample in samples:
+            if sample.key in earlier:
+                ledger.add(earlier[sample.key])
+    todo = plan.todo(samples, done, still_rejected(ledger, raw, options.retry, changed))
+    wanted = frozenset(sample.key for sample in todo)
+    return _Run(output, triples, ledger, journal, wanted, wanted & changed)
+
+
+def _finish(run: _Run, samples: Sequence[Sample], stamps: Mapping[str, Stamp | None], began: float) -> EncodeReport:
+    """Puts rejects and journal in order and notes the numbers of the run."""
+    layout, counts = run.output.layout, run.counts
+    done = {split: run.processed.keys(split) for split in SPLITS}
+    run.ledger.keep(sample.key for sample in samples if sample.key not in done[sample.split])
+    known = [sample.key for sample in samples if sample.key in done[sample.split] or sample.key in run.ledger]
+    run.journal.keep(known, stamps)
+    report = EncodeReport(
+        written=counts["written"],
+        changed=len(run.changed),
+        kept=sum(sample.key in done[sample.split] for sample in samples) - counts["written"],
+        frames=counts["frames"],
+        bytes=counts["bytes"],
+        rejects=run.ledger.by_reason(),
+        seconds=round(time.monotonic() - began, 3),
+    )
+    if run.todo or not layout.report.is_file():
+        note_report(layout, "encode", dataclasses.asdict(report))
+    return report
+
+
+def _reports(
+    todo: Sequence[Sample],
+    wanted: Mapping[str, tuple[int, ...]],
+    raw: str,
+    runs: Sequence[_Run],
     options: RunOptions,
     caption_mode: CaptionMode,
-) -> Iterator[Written | Reject]:
-    """Starts the workers and yields a report for each sample of `todo`."""
-    from preprocess.pipeline.engine import EncodeChunk, Settings
+) -> Iterator[WrittenSample | Reject]:
+    """Chooses the engine and the executor; yields a report for each sample of `todo`."""
+    from preprocess.pipeline.engine import PRELOAD, EncodeSamples
+    from preprocess.pipeline.targets import EncodeItem, EncodeSettings
 
-    workers = options.workers or usable_cores()
-    executor = LocalExecutor(workers, options.time_limit_s, options.memory_limit or memory_share(workers), _PRELOAD)
-    executor.warm_up()  # imports take seconds: these go on while this process imports torch to look for a GPU
-    from preprocess.encoders.devices import choose_device, choose_precision
+    places = [location(raw), *(run.output.layout.out for run in runs)]
+    preload = tuple(dict.fromkeys((*PRELOAD, *(module for place in places for module in storage.modules(place)))))
+    make_executor(options, preload)  # its workers' imports go on while this process imports torch to look for a GPU
+    with waiting("loading PyTorch"):
+        from preprocess.encoders.devices import choose_device
 
-    devices = choose_device(options.device)
+        devices = choose_device(options.device)
+        targets = tuple(_target(run, devices[0], options.batch_size) for run in runs)
     on_cpu = devices == ("cpu",)
-    precision = choose_precision(encoding.precision, devices[0])
+    sampling = Sampling.from_json(runs[0].output.encoding.record["sampling"])
+    settings = EncodeSettings(raw, sampling, caption_mode, targets)
+    fn: Callable[[Task[EncodeItem], Watch], Iterator[WrittenSample | Reject]] = EncodeSamples(settings)
+    per_task = PER_TASK
+    if not on_cpu:
+        from preprocess.pipeline.feed import EncodeOnDevices
+
+        here = options.executor == "local"  # this process has the devices, and batches fill across all samples
+        fn = EncodeOnDevices(settings, devices, dataclasses.replace(options, executor="local"))
+        options = dataclasses.replace(options, executor="inline") if here else options
+        per_task = len(todo) if here else _PER_DEVICE_TASK
+    yield from run_items(
+        [EncodeItem(sample, wanted[sample.key]) for sample in todo],
+        fn,
+        options,
+        per_task=per_task,
+        preload=preload,
+        description="encode",
+        waiting_for="loading the model" if len(targets) == 1 else "loading the models",
+        unit=" videos",
+        counted="frames",
+    )
+
+
+def _target(run: _Run, device: str, batch_size: int | None) -> EncoderTarget:
+    """What the engine needs to know of one output; writes `encoding.json`, now that the number format is known."""
+    from preprocess.encoders.devices import choose_precision, default_batch_size
+    from preprocess.pipeline.targets import EncoderTarget
+
+    layout, encoding = run.output.layout, run.output.encoding
+    spec = encoder_spec(encoding.model)
+    precision = choose_precision(encoding.precision, device, spec.precisions)
     encoding = encoding.with_precision(precision)
     if not layout.encoding.is_file():
         write_json(layout.encoding, encoding.record)
-    settings = Settings(
-        raw=raw,
-        processed=layout.processed,
-        sampling=Sampling.from_json(encoding.record["sampling"]),
-        preprocessing=encoding.model.preprocessing(),
+    return EncoderTarget(
         model=encoding.model,
+        spec=spec,
+        clip_stride=encoding.clip_stride,
         precision=precision,
-        batch_size=options.batch_size or (32 if on_cpu else 256),
+        batch_size=batch_size or default_batch_size(spec, device),
         dtype=encoding.record["encoder"]["dtype"],
-        caption_mode=caption_mode,
+        processed=run.processed,
     )
-    books = Books()
-    chunks = plan.chunks(todo)
-    if on_cpu:
-        yield from books.keep(executor.run(chunks, EncodeChunk(settings), books.lose))
-    else:
-        from preprocess.encoders.clip import ClipEncoder
-        from preprocess.pipeline.feed import SendChunk, encode_sent
-
-        encoders = [ClipEncoder(encoding.model, device, precision, settings.batch_size) for device in devices]
-        yield from encode_sent(books.keep(executor.run(chunks, SendChunk(settings), books.lose)), encoders, settings)

@@ -1,28 +1,35 @@
-"""From a recipe to `samples.jsonl`: the list of all samples, made anew in each run, and what that makes stale."""
+"""From a recipe to `samples.jsonl`: the list of all samples, created in each run, and the triples it makes stale."""
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
-import fcntl
 import itertools
 import os
-import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from preprocess.errors import SettingsError, UnknownNameError, UserError
-from preprocess.formats.atomic import atomic_file, write_if_changed
+from preprocess.addresses import public_address
+from preprocess.errors import Reason, SettingsError, UnknownNameError
 from preprocess.formats.layout import Layout, json_bytes, read_json
-from preprocess.formats.triples import remove_triple
+from preprocess.formats.processed import Processed
+from preprocess.pipeline.encode_output import read_samples
 from preprocess.pipeline.ledger import Ledger
 from preprocess.pipeline.plan import changed, in_order
-from preprocess.pipeline.work import read_samples
-from preprocess.recipes import Recipe, load, raw_data_error
-from preprocess.samples import JSON, RecipeOptions, Sample, canonical_json, is_url
-
-_LOCK = ".lock"
+from preprocess.recipes import Recipe, entries, load, raw_data_error
+from preprocess.run_files import exclusive
+from preprocess.samples import JSON, RecipeOptions, Reject, Sample, canonical_json, is_url
+from preprocess.storage import (
+    LOCK_FILE,
+    atomic_file,
+    cache_folder,
+    clear_folder,
+    is_remote,
+    location,
+    reaching,
+    write_if_changed,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +38,7 @@ class Source:
 
     Attributes:
         dataset: Name of the recipe.
-        raw: Absolute path of the raw folder or table.
+        raw: Absolute path, or location, of the raw folder or table.
         options: What the recipe was given.
     """
 
@@ -50,57 +57,70 @@ class Source:
         return {"dataset": self.dataset, "raw": str(self.raw), **options, "split": list(self.options.split)}
 
 
-def settle_source(
+def resolve_source(
     recipe: Recipe,
     layout: Layout,
     raw: str | None,
     split: tuple[float, float, float] | None = None,
     seed: int | None = None,
     split_protocol: str | None = None,
+    columns: Mapping[str, str] | None = None,
     *,
-    afresh: bool = False,
+    overwrite: bool = False,
     moved: bool = False,
+    like: JSON | None = None,
 ) -> Source:
-    """Where the samples come from; what is None is as it was in the last run into this output, else the default.
+    """Where the samples come from; what is None is as in the last run here, else as in `like`, else the default.
 
     It only reads, so that a mistake leaves nothing behind.
 
     Args:
-        afresh: The output that is there will be thrown away, so it forbids nothing.
-        moved: The raw data may lie elsewhere now: for commands that compare with the output and add nothing to it.
+        overwrite: The existing output will be deleted, so it restricts nothing.
+        moved: The raw data may be elsewhere now: for commands that compare with the output and add nothing to it.
+        like: `source.json` of another output of this dataset, whose samples this one is to have.
 
     Raises:
         RawDataError: There is no raw data.
         SettingsError: The output was made from other raw data, whose keys could be the same.
     """
     spec, before = recipe.SPEC, read_json(layout.source)
+    defaults = before or like or {}
     if split_protocol is not None and split_protocol not in spec.split_protocols:
         raise UnknownNameError(f"split protocol of {spec.name}", split_protocol, spec.split_protocols)
     if raw is not None:
-        path = Path(raw).expanduser().resolve()
-    elif "raw" in before:
-        path = Path(before["raw"])
+        path = location(raw)
+        path = path if is_remote(path) else path.expanduser().resolve()
+    elif "raw" in defaults:
+        path = location(defaults["raw"])
     elif hasattr(recipe, "prepare"):
-        path = (layout.work / "raw").resolve()
+        # What a recipe makes itself is made with local files.
+        path = cache_folder("raw", str(layout.work)) if is_remote(layout.out) else (layout.work / "raw").resolve()
     else:
         raise raw_data_error(spec, f"dataset {spec.name!r} needs raw data")
-    if not hasattr(recipe, "prepare") and not path.exists():
-        raise raw_data_error(spec, f"there is no raw data at {str(path)!r}")
+    if not hasattr(recipe, "prepare") and not _exists(path):
+        raise raw_data_error(spec, f"there is no raw data at {public_address(str(path))!r}")
     options = RecipeOptions(
-        split=split or tuple(before.get("split", RecipeOptions().split)),
-        seed=before.get("seed", RecipeOptions().seed) if seed is None else seed,
-        split_protocol=split_protocol or before.get("split_protocol"),
+        split=split or tuple(defaults.get("split", RecipeOptions().split)),
+        seed=defaults.get("seed", RecipeOptions().seed) if seed is None else seed,
+        split_protocol=split_protocol or defaults.get("split_protocol"),
+        columns=columns or defaults.get("columns", {}),
     )
     source = Source(spec.name, path, options)
-    binding = () if afresh or not before else ("dataset",) if moved else ("dataset", "raw")
+    binding = () if overwrite or not before else ("dataset",) if moved else ("dataset", "raw")
     for field in binding:
         if (here := source.to_json()[field]) != before[field]:
             raise SettingsError(
                 f"{layout.work} was made with {field} {before[field]!r}, not {here!r}",
-                f"Give this one a NAME= of its own, start afresh with ARGS=--overwrite, or, if the same raw data only "
+                f"Give this one a NAME= of its own, overwrite it with ARGS=--overwrite, or, if the same raw data only "
                 f"moved, remove {layout.source.name} there.",
             )
     return source
+
+
+def _exists(path: Path) -> bool:
+    """Whether there is raw data; a store that cannot be reached has none, and says why."""
+    with reaching(path):
+        return path.exists()
 
 
 def read_source(recipe: Recipe, source: Source) -> list[Sample]:
@@ -109,28 +129,35 @@ def read_source(recipe: Recipe, source: Source) -> list[Sample]:
     Raises:
         RawDataError: There is no raw data, or it is not laid out as the recipe expects.
     """
+    return list_source(recipe, source)[0]
+
+
+def list_source(recipe: Recipe, source: Source) -> tuple[list[Sample], list[Reject]]:
+    """The samples of a dataset by split and key, and the entries of its annotations that cannot become samples."""
     if hasattr(recipe, "prepare"):
         recipe.prepare(source.raw)
-    return in_order(list(recipe.samples(source.raw, source.options)))
+    found = entries(recipe, source.raw, source.options)
+    samples = in_order([entry for entry in found if isinstance(entry, Sample)])
+    return samples, [entry for entry in found if isinstance(entry, Reject)]
 
 
-def index_samples(recipe: Recipe, source: Source, layout: Layout) -> list[Sample]:
-    """Lists the samples of a dataset, by split and key, and writes `samples.jsonl`.
+def write_samples(samples: Sequence[Sample], source: Source, layout: Layout, rejects: Sequence[Reject] = ()) -> None:
+    """Writes `source.json`, `samples.jsonl`, and the rejects of the recipe.
 
     A sample that changed since the last run, or is gone, loses its triple; all others keep theirs.
 
-    Raises:
-        RawDataError: There is no raw data, or it is not laid out as the recipe expects.
+    Args:
+        samples, rejects: As `list_source` gives them.
+        source: Where they come from.
+        layout: Of the output.
     """
-    samples = read_source(recipe, source)
     write_if_changed(layout.source, json_bytes({**read_json(layout.source), **source.to_json()}))
     if not _is_the_list(layout.samples, samples):
         before = read_samples(layout.samples) if layout.samples.is_file() else []
-        for stale in changed(before, samples):
-            remove_triple(layout.processed, stale.split, stale.key)
+        Processed(layout.processed).remove((stale.split, stale.key) for stale in changed(before, samples))
         with atomic_file(layout.samples) as file:
             file.writelines(map(_line, samples))
-    return samples
+    Ledger(layout.rejects).relist(rejects)
 
 
 def _is_the_list(file: Path, samples: Sequence[Sample]) -> bool:
@@ -159,46 +186,37 @@ def list_samples(
     """
     recipe = load(dataset)
     # No output folder is involved, so nothing is remembered from an earlier run.
-    source = settle_source(recipe, Layout(Path(os.devnull), recipe.SPEC.hub_name), raw, split, seed, split_protocol)
-    return in_order(list(recipe.samples(source.raw, source.options))), source.folder
+    source = resolve_source(recipe, Layout(Path(os.devnull), recipe.SPEC.title), raw, split, seed, split_protocol)
+    found = entries(recipe, source.raw, source.options)
+    return in_order([entry for entry in found if isinstance(entry, Sample)]), source.folder
 
 
-def still_rejected(ledger: Ledger, raw: str) -> Callable[[Sample], bool]:
-    """Whether a sample that was rejected stays so: a file that was missing and is there now is tried again."""
+def still_rejected(
+    ledger: Ledger, raw: str, retry: Collection[Reason] = (), changed: Collection[str] = ()
+) -> Callable[[Sample], bool]:
+    """Whether a sample that was rejected stays so: a file that was missing and is there now is tried again.
+
+    Args:
+        ledger: The rejects.
+        raw: The raw folder.
+        retry: Reasons that are tried again.
+        changed: Keys of samples whose media was replaced.
+    """
 
     def rejected(sample: Sample) -> bool:
-        if sample.key not in ledger:
+        if sample.key not in ledger or sample.key in changed:
             return False
-        there = not is_url(sample.media) and Path(raw, sample.media).is_file()
+        if ledger[sample.key].stage != "list" and ledger[sample.key].reason in retry:
+            return False
+        there = not is_url(sample.media) and (location(raw) / sample.media).is_file()
         return ledger[sample.key].reason != "missing" or not there
 
     return rejected
 
 
 @contextlib.contextmanager
-def exclusive(folder: Path, name: str) -> Iterator[None]:
-    """Keeps a second run out of a folder, which is made where it is missing.
-
-    Args:
-        name: What another run is said to be working on.
-
-    Raises:
-        UserError: Another run is at work.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / _LOCK).open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise UserError(
-                f"another run is working on {name}", "Wait for it, or let this one write elsewhere."
-            ) from error
-        yield
-
-
-@contextlib.contextmanager
-def only_run(layout: Layout, afresh: bool = False) -> Iterator[None]:
-    """Keeps a second run out of the same output folder; with `afresh`, empties the work folder first.
+def only_run(layout: Layout, overwrite: bool = False) -> Iterator[None]:
+    """Keeps a second run out of the same output folder; with `overwrite`, empties the work folder first.
 
     A run that ends before it wrote anything leaves no folder behind.
 
@@ -206,16 +224,13 @@ def only_run(layout: Layout, afresh: bool = False) -> Iterator[None]:
         UserError: Another run is at work.
     """
     with exclusive(layout.work, layout.hub_name):
-        for path in sorted(layout.work.iterdir()) if afresh else ():
-            if path.is_dir():
-                shutil.rmtree(path)
-            elif path.name != _LOCK:
-                path.unlink()
+        if overwrite:
+            clear_folder(layout.work)
         try:
             yield
         finally:
-            if [path.name for path in layout.work.iterdir()] == [_LOCK]:
-                (layout.work / _LOCK).unlink()
+            if not is_remote(layout.work) and [path.name for path in layout.work.iterdir()] == [LOCK_FILE]:
+                (layout.work / LOCK_FILE).unlink()
                 for folder in (layout.work, layout.work.parent, layout.out):
                     with contextlib.suppress(OSError):  # not empty
                         folder.rmdir()

@@ -1,42 +1,41 @@
 """The ledger of rejects: every sample that did not become a triple, with stage and reason.
 
-    {"key": "video17", "split": "train", "stage": "decode", "reason": "no_video_stream", "message": "…"}
+    {"key": "video17", "split": "train", "stage": "decode", "reason": "no_video_stream", "message": "…", "attempts": 1}
 
-Lines are appended as they happen, so that a killed run forgets nothing, and sorted by key when a run ends, so that the
-same data gives the same file. Only the parent process writes.
+Lines are appended as they happen, so that a killed run forgets nothing (in an object store: the last seconds), and
+sorted by key when a run ends, so that the same data gives the same file. Only the parent process writes.
 """
 
 from __future__ import annotations
 
-import json
+import dataclasses
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Self
 
-from preprocess.errors import AnnotationError
-from preprocess.formats.atomic import write_atomic, write_if_changed
+from preprocess.run_files import AppendLog
 from preprocess.samples import Reject, canonical_json
+from preprocess.validation import own_line
 
 
 class Ledger:
     """The rejects of one dataset, in memory and in `rejects.jsonl`.
 
     Raises:
-        AnnotationError: A line of the file is no reject.
+        DamagedFileError: A line of the file is not a reject.
     """
 
     def __init__(self, path: Path) -> None:
-        self._path = path
         self._rejects: dict[str, Reject] = {}
-        *whole, torn = path.read_bytes().split(b"\n") if path.is_file() else [b""]
+        content = path.read_bytes() if path.is_file() else b""
+        self._log = AppendLog(path, content)
+        *whole, torn = content.split(b"\n")
         for number, line in enumerate(whole, 1):
-            try:
-                reject = Reject(**json.loads(line))
-            except (ValueError, TypeError) as error:
-                raise AnnotationError(path, f"line {number}", str(error), "a reject") from None
+            reject = own_line(line, Reject, path, number, "Remove that line, and run encode again.")
             self._rejects[reject.key] = reject
         if torn:  # a killed run left half a line
-            write_atomic(path, b"".join(line + b"\n" for line in whole))
+            self._log.replace(b"".join(line + b"\n" for line in whole))
 
     def __getitem__(self, key: str) -> Reject:
         return self._rejects[key]
@@ -48,15 +47,36 @@ class Ledger:
         return len(self._rejects)
 
     def add(self, reject: Reject) -> None:
-        """Notes a reject, in the file at once."""
+        """Adds a reject, to a local file at once (to an object as `AppendLog` says); counts the attempts."""
+        if reject.key in self._rejects:
+            reject = dataclasses.replace(reject, attempts=self._rejects[reject.key].attempts + 1)
         self._rejects[reject.key] = reject
-        with self._path.open("ab") as stream:
-            stream.write(_line(reject))
+        self._log.append(_line(reject))
+
+    def __enter__(self) -> Self:
+        """For a run: leaving it publishes what is not published yet, also when the run fails."""
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._log.flush()
 
     def keep(self, keys: Iterable[str]) -> None:
-        """Forgets all rejects but those of `keys`, and puts the file in order."""
-        self._rejects = {key: self._rejects[key] for key in sorted(set(keys) & self._rejects.keys())}
-        write_if_changed(self._path, b"".join(map(_line, self._rejects.values())))
+        """Drops all rejects but those of `keys` and those of the stage `list`, and sorts the file."""
+        kept = (set(keys) & self._rejects.keys()) | {reject.key for reject in self.listed()}
+        self._rejects = {key: self._rejects[key] for key in sorted(kept)}
+        self._log.replace(b"".join(map(_line, self._rejects.values())))
+
+    def listed(self) -> list[Reject]:
+        """The rejects that the recipe found in the annotations, sorted by key."""
+        return sorted((r for r in self._rejects.values() if r.stage == "list"), key=lambda reject: reject.key)
+
+    def relist(self, rejects: Iterable[Reject]) -> None:
+        """Replaces the rejects that the recipe found in the annotations."""
+        now = {reject.key: reject for reject in rejects}
+        before = {reject.key: reject for reject in self.listed()}
+        if now != before:
+            self._rejects = {key: reject for key, reject in self._rejects.items() if key not in before} | now
+            self.keep(self._rejects)
 
     def by_reason(self) -> dict[str, int]:
         """How many rejects there are of each reason, most frequent first."""

@@ -1,36 +1,36 @@
-"""Encodes some samples of a packed dataset anew from the raw files, and compares them with what the tars hold.
+"""Encodes some samples of a packed dataset again from the raw files, and compares them with the tars.
 
-    sample_vectors  ds_00000.tar: vid_00012.npy: 'video7010': row 2 of 10 has cosine 0.31207, expected at least 0.999
+    sample_vectors  ds_00000.tar: vid_00012.npy
+        'video7010': row 2 of 10 has cosine 0.31207, expected at least 0.999
+        → The vectors are not those of this video: encode again (--overwrite), then pack.
 
-Model, sampling and preprocessing are those of the manifest. Only the precision is not: here it is fp32, the exact one,
-whatever the tars were made with. So the result does not depend on what this machine multiplies fast, and the tars are
-held to what the README promises of their precision.
+Model, sampling and preprocessing are those of the manifest. The precision is always fp32, the exact mode, so the result
+does not depend on which formats this machine is fast in, and the tars are held to what the README says of their
+precision.
 """
 
 from __future__ import annotations
 
-import dataclasses
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from preprocess.console import progress
+from preprocess.console import printable
+from preprocess.encoders import encoder_spec
 from preprocess.encoders.models import ModelFiles, resolve
 from preprocess.errors import SettingsError
+from preprocess.formats.generations import replaced_rows
 from preprocess.formats.layout import Layout, read_json
 from preprocess.formats.manifest import Manifest
+from preprocess.formats.processed import Processed
 from preprocess.formats.triples import npy_array
 from preprocess.media.sampling import Sampling
-from preprocess.pipeline import plan
-from preprocess.pipeline.books import Books
-from preprocess.pipeline.executors import LocalExecutor
-from preprocess.pipeline.machine import memory_share, usable_cores
-from preprocess.pipeline.packed import PackedTriple, choose
-from preprocess.samples import Preprocessing, Reject, Sample
+from preprocess.pipeline.packed_samples import PackedTriple, choose
+from preprocess.runtime.options import RunOptions
+from preprocess.runtime.runner import run_items
+from preprocess.samples import Reject, Sample
 
 MIN_COSINE = {"fp32": 0.99999}
 """Least cosine of a row to the same row in fp32; by the precision of the tars."""
@@ -39,28 +39,15 @@ MIN_COSINE_FAST = 0.999
 """The same for bf16 and fp16."""
 
 LENGTH_TOLERANCE = 0.02
-"""Most by which the length of a row may differ, as a share of it: a cosine does not see rows that were normalised."""
+"""Largest relative difference in the length of a row: a cosine does not see that rows were normalized."""
 
 
-@dataclass(frozen=True, slots=True)
-class RunOptions:
-    """What a person may choose.
-
-    Attributes:
-        n: Samples to encode.
-        seed: Another one chooses other samples.
-        model: Name or folder of the model, where the manifest's name does not lead to it.
-        workers: Processes; default: one a core. They run on the CPU.
-        time_limit_s: For one video.
-        memory_limit: Bytes for one worker; default: its share of 80 % of the machine's memory.
-    """
-
-    n: int = 100
-    seed: int = 0
-    model: str | None = None
-    workers: int | None = None
-    time_limit_s: float = 600.0
-    memory_limit: int | None = None
+REMEDIES = {
+    "sample_vectors": "The vectors are not those of this video: encode again (--overwrite), then pack.",
+    "sample_rows": "The rows are not those of this video: encode again (--overwrite), then pack.",
+    "sample_source": "Check that RAW is what the dataset was made from; if the file no longer exists, ignore this.",
+}
+"""Code of a difference to its remedy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +55,7 @@ class Difference:
     """One sample whose vectors in the tar are not those of the raw file.
 
     Attributes:
-        code: `sample_vectors`, `sample_rows`, or `sample_source`: the raw data does not give it any more.
+        code: A key of `REMEDIES`.
         where: The tar and the member.
         problem: What is there, and what was expected.
     """
@@ -78,35 +65,48 @@ class Difference:
     problem: str
 
     def __str__(self) -> str:
-        return f"{self.code}  {self.where}: {' '.join(self.problem.split())}"
+        where, problem = printable(self.where), printable(" ".join(self.problem.split()))
+        return f"{self.code}  {where}\n    {problem}\n    → {REMEDIES[self.code]}"
 
 
 def recheck(
-    manifest: Manifest, samples: Sequence[Sample], raw: str, layout: Layout, options: RunOptions
+    manifest: Manifest,
+    samples: Sequence[Sample],
+    raw: str,
+    layout: Layout,
+    options: RunOptions,
+    *,
+    n: int = 100,
+    seed: int = 0,
+    model: str | None = None,
 ) -> tuple[int, list[Difference]]:
-    """How many samples were compared, and those that differ, in the order of the tars.
+    """Compares some samples; returns how many, and those that differ, in the order of the tars.
 
     Args:
         manifest: Of the packed dataset.
         samples: Of the dataset, as its recipe lists them.
         raw: What their media paths are relative to.
-        layout: Where the dataset lies.
+        layout: Of the dataset.
+        options: Workers and limits; encoding runs on the CPU, whatever the device.
+        n: How many samples to encode.
+        seed: Of the choice of samples.
+        model: Name or folder of the model, where the manifest's name does not lead to it.
 
     Raises:
         SettingsError: The model is not the one that the manifest names.
         UserError: A tar is damaged.
     """
-    model = settle_model(manifest, layout, options.model)
+    files = resolve_model(manifest, layout, model)
     tars = [shard["file"] for shard in manifest["shards"]]
-    chosen = choose(layout.dataset, tars, options.n, options.seed)
+    chosen = choose(layout.dataset, tars, n, seed, without=replaced_rows(manifest))
     by_key = {sample.key: sample for sample in samples}
     wanted = {key: by_key[key] for one in chosen if (key := one.meta["key"]) in by_key}
-    embedded = dict(_embed(manifest, list(wanted.values()), raw, layout, model, options))
+    embedded = dict(_embed(manifest, list(wanted.values()), raw, layout, files, options))
     least = MIN_COSINE.get(manifest["encoder"].get("precision", ""), MIN_COSINE_FAST)
     return len(chosen), [difference for one in chosen if (difference := _compare(one, embedded, least))]
 
 
-def settle_model(manifest: Manifest, layout: Layout, name: str | None = None) -> ModelFiles:
+def resolve_model(manifest: Manifest, layout: Layout, name: str | None = None) -> ModelFiles:
     """The model of a manifest, on this disk.
 
     Args:
@@ -114,12 +114,13 @@ def settle_model(manifest: Manifest, layout: Layout, name: str | None = None) ->
 
     Raises:
         SettingsError: It has other weights, or another processor.
-        UserError: It cannot be had.
+        UserError: It is unavailable.
     """
     encoder = manifest["encoder"]
     name = name or read_json(layout.source).get("model") or str(encoder.get("model"))
     files = resolve(name, encoder.get("revision"))
-    here = {"weights_sha256": files.sha256(), "dim": files.dim(), "preprocessing": _plain(files.preprocessing())}
+    spec = encoder_spec(files)
+    here = {"weights_sha256": files.sha256(), "dim": spec.dim, "preprocessing": spec.preprocessing.to_json()}
     for field, value in here.items():
         told = manifest["preprocessing"] if field == "preprocessing" else encoder.get(field)
         if told != value:
@@ -130,37 +131,27 @@ def settle_model(manifest: Manifest, layout: Layout, name: str | None = None) ->
     return files
 
 
-def _plain(preprocessing: Preprocessing) -> Any:
-    """As a manifest has it: tuples are lists."""
-    return json.loads(json.dumps(dataclasses.asdict(preprocessing)))
-
-
 def _embed(
     manifest: Manifest, samples: Sequence[Sample], raw: str, layout: Layout, model: ModelFiles, options: RunOptions
 ) -> Iterator[tuple[str, NDArray[np.float32] | Reject]]:
     """Key and vectors of each sample, made in worker processes; nothing is written."""
-    from preprocess.pipeline.engine import EmbedChunk, Settings
+    from preprocess.pipeline.engine import PRELOAD, EmbedSamples
+    from preprocess.pipeline.targets import EncodeItem, EncoderTarget, EncodeSettings
 
-    settings = Settings(
-        raw=raw,
-        processed=layout.processed,
-        sampling=Sampling.from_json(manifest["sampling"]),
-        preprocessing=model.preprocessing(),
+    spec = encoder_spec(model)
+    target = EncoderTarget(
         model=model,
+        spec=spec,
+        clip_stride=manifest["encoder"].get("clip_stride", 1),
         precision="fp32",
-        batch_size=32,
+        batch_size=spec.batch_size(32),
         dtype="float32",
-        caption_mode=manifest["caption_mode"],
+        processed=Processed(layout.processed),
     )
-    workers = options.workers or usable_cores()
-    memory = options.memory_limit or memory_share(workers)
-    executor = LocalExecutor(workers, options.time_limit_s, memory, ("preprocess.pipeline.engine",))
-    books = Books()
-    chunks = plan.chunks(samples, size=min(plan.CHUNK, max(1, -(-len(samples) // workers))))
-    with progress(len(samples), " samples", "encode again") as bar:
-        for report in books.keep(executor.run(chunks, EmbedChunk(settings), books.lose)):
-            bar.update()
-            yield report.key, report if isinstance(report, Reject) else report.vectors
+    settings = EncodeSettings(raw, Sampling.from_json(manifest["sampling"]), manifest["caption_mode"], (target,))
+    embed, items = EmbedSamples(settings), [EncodeItem(sample, (0,)) for sample in samples]
+    for report in run_items(items, embed, options, preload=PRELOAD, description="encode again", unit=" samples"):
+        yield report.key, report if isinstance(report, Reject) else report.vectors[0]
 
 
 def _compare(

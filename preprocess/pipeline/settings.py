@@ -1,31 +1,36 @@
-"""What a run encodes with: what the person says, else what the output was made with, else the defaults.
+"""What a run encodes with: what the user says, else what the output was made with, else the defaults.
 
-It only reads, so that a mistake leaves nothing behind. What it settles becomes `processed/encoding.json`:
+It only reads, so that a mistake leaves nothing behind. What it resolves becomes `processed/encoding.json`:
 
     {"encoder": {"model": "openai/clip-vit-base-patch32", "revision": "3d74…", "weights_sha256": "a63d…",
-                 "precision": "bf16", "dtype": "float16", "dim": 512, "normalized": false},
+                 "precision": "bf16", "dtype": "float16", "dim": 512, "normalized": false, "family": "clip"},
      "sampling": {"kind": "fps", "value": 1.0}, "preprocessing": {…}, "versions": {"av": "18.1.0", …}}
+
+Encoders of clips add `"unit": "clip", "clip_frames": 64, "clip_stride": 64` to `encoder`.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import importlib.metadata
-import json
 from dataclasses import dataclass
 
+from preprocess.encoders import PRECISIONS, EncoderSpec, check_precision, encoder_spec
 from preprocess.encoders.models import ModelFiles, resolve
-from preprocess.errors import SettingsError, UnknownNameError
+from preprocess.errors import SettingsError, UnknownNameError, UserError
 from preprocess.formats.layout import Layout, read_json
 from preprocess.media.sampling import Sampling
 from preprocess.samples import JSON, DatasetSpec
 
 DTYPES = ("float16", "float32")
 
+_ADDED = frozenset({"family"})
+"""Fields of `encoder` that older outputs lack; they say nothing that the weights' checksum does not."""
+
 
 @dataclass(frozen=True, slots=True)
 class EncodeOptions:
-    """What a person may choose about the vectors. None means: as the output that is there was made, else the default.
+    """Options that decide the vectors. None means: as the existing output was made, else the default.
 
     Attributes:
         model: Name of the model; default: the spec's.
@@ -33,6 +38,8 @@ class EncodeOptions:
         sampling: Which frames; default: 1 a second.
         precision: `auto`, `fp32`, `bf16` or `fp16`.
         dtype: Of the vectors on disk; default `float16`.
+        clip_stride: Sampled frames between the starts of two clips, for encoders of clips; default: the length of a
+            clip, so that clips follow each other without overlap.
     """
 
     model: str | None = None
@@ -40,18 +47,28 @@ class EncodeOptions:
     sampling: Sampling | None = None
     precision: str = "auto"
     dtype: str | None = None
+    clip_stride: int | None = None
 
     def __post_init__(self) -> None:
+        if self.precision not in ("auto", *PRECISIONS):
+            raise UnknownNameError("precision", self.precision, ("auto", *PRECISIONS))
         if self.dtype is not None and self.dtype not in DTYPES:
             raise UnknownNameError("dtype", self.dtype, DTYPES)
+        if self.clip_stride is not None and self.clip_stride < 1:
+            raise UserError(f"clip stride {self.clip_stride} is not positive", "Use a number of sampled frames from 1.")
 
 
 @dataclass(frozen=True, slots=True)
 class Encoding:
-    """A model on this disk, and all that `encoding.json` says; `precision` is `auto` until the hardware is asked."""
+    """A model on this disk, and all that `encoding.json` says; `precision` is `auto` until the hardware is known."""
 
     model: ModelFiles
     record: JSON
+
+    @property
+    def clip_stride(self) -> int:
+        """Sampled frames between the starts of two clips; 1 for encoders of frames."""
+        return int(self.record["encoder"].get("clip_stride", 1))
 
     @property
     def precision(self) -> str:
@@ -64,56 +81,88 @@ class Encoding:
         return dataclasses.replace(self, record={**self.record, "encoder": encoder})
 
 
-def settle_encoding(spec: DatasetSpec, layout: Layout, options: EncodeOptions, afresh: bool = False) -> Encoding:
-    """What this run encodes with, checked against the triples that are there.
+def resolve_encoding(
+    spec: DatasetSpec, layout: Layout, options: EncodeOptions, overwrite: bool = False, like: Layout | None = None
+) -> Encoding:
+    """What this run encodes with, checked against the existing triples.
 
     Args:
-        afresh: The triples that are there will be thrown away, so they decide nothing.
+        spec: The dataset, for its default encoder.
+        layout: Paths of the output.
+        options: What the user says.
+        overwrite: The existing triples will be removed, so they decide nothing.
+        like: Another output of this dataset, whose sampling is the default of a new one.
 
     Raises:
-        SettingsError: The triples that are there were made with other settings.
-        UserError: The model cannot be had.
+        SettingsError: The existing triples were made with other settings.
+        UserError: The model is unavailable or not supported, or an option does not apply to it.
     """
-    before = {} if afresh else read_json(layout.encoding)
-    remembered = {} if afresh else read_json(layout.source)
+    before = {} if overwrite else read_json(layout.encoding)
+    remembered = {} if overwrite else read_json(layout.source)
     old = before.get("encoder", {})
     model = options.model or remembered.get("model") or spec.encoder
     same_model = model in (remembered.get("model"), old.get("model"))
     files = resolve(model, options.revision or (old.get("revision") if same_model else None))
-    sampling = options.sampling or (Sampling.from_json(before["sampling"]) if before else Sampling.fps(1))
+    described = encoder_spec(files)
+    precision = old.get("precision", "auto") if options.precision == "auto" else options.precision
+    if precision in PRECISIONS:
+        check_precision(described, precision, files.id)
+    sampled = before or (read_json(like.encoding) if like else {})
+    sampling = options.sampling or (Sampling.from_json(sampled["sampling"]) if sampled else Sampling.fps(1))
     record = {
         "encoder": {
             "model": files.id,
             "revision": files.revision,
             "weights_sha256": files.sha256(),
-            "precision": old.get("precision", "auto") if options.precision == "auto" else options.precision,
+            "precision": precision,
             "dtype": options.dtype or old.get("dtype", "float16"),
-            "dim": files.dim(),
+            "dim": described.dim,
             "normalized": False,
+            "family": described.family,
+            **clip_settings(described, options.clip_stride or old.get("clip_stride"), files.id),
         },
         "sampling": sampling.to_json(),
-        "preprocessing": dataclasses.asdict(files.preprocessing()),
+        "preprocessing": described.preprocessing.to_json(),
         "versions": library_versions(),
     }
-    record = json.loads(json.dumps(record))  # as it will be read back: tuples become lists
     if before:
         _check_same(before, record, layout)
     return Encoding(files, before or record)
 
 
+def clip_settings(spec: EncoderSpec, stride: int | None, model: str) -> JSON:
+    """What `encoder` says of clips; nothing for encoders of frames.
+
+    Args:
+        spec: Of the model.
+        stride: Sampled frames between the starts of two clips; None for the model's default.
+        model: Its name, for the error.
+
+    Raises:
+        UserError: A stride is given for an encoder of frames.
+    """
+    if spec.unit == "frame":
+        if stride is not None:
+            raise UserError(f"model {model!r} encodes single frames, not clips", "Leave the clip stride out.")
+        return {}
+    return {"unit": spec.unit, "clip_frames": spec.clip_frames, "clip_stride": stride or spec.clip_stride}
+
+
 def _check_same(before: JSON, now: JSON, layout: Layout) -> None:
     for part in ("encoder", "sampling", "preprocessing"):
         for field in sorted({*before[part], *now[part]}):
+            if part == "encoder" and field in _ADDED and field not in before[part]:
+                continue
             there, here = before[part].get(field), now[part].get(field)
             if there != here:
                 raise SettingsError(
                     f"the triples in {layout.processed} were made with {part}.{field} = {there!r}, not {here!r}",
-                    "Leave the option out to go on with them, start afresh with ARGS=--overwrite, or give this one a "
-                    "NAME= of its own.",
+                    "Leave the option out to continue with them, overwrite them with ARGS=--overwrite, or give this "
+                    "output its own NAME=.",
                 )
 
 
 def library_versions() -> JSON:
-    """Versions of what decides about the bytes: decoder, resize, model."""
+    """Versions of the libraries that decide the bytes: decoder, resize, model."""
     names = ("av", "numpy", "pillow", "torch", "torchvision", "transformers")
     return {name: importlib.metadata.version(name).split("+")[0] for name in names}

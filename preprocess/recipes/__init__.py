@@ -1,11 +1,11 @@
-"""One module per dataset, found by being here: constants (`SPEC`) and one generator (`samples`).
+"""One module per dataset, auto-discovered: constants (`SPEC`) and one generator (`samples`).
 
-A recipe reads annotations and lists files; it decodes, encodes and writes nothing. What it yields:
+A recipe reads annotations and lists files; it does not decode, encode or write. What it yields:
 
     Sample(key="video7020", split="test", media="MSRVTT/videos/all/video7020.mp4",
            captions=("a woman creating a fondant baby and flower",), meta={"videoID": "video7020", ...})
 
-Modules whose name begins with `_` are helpers. Writing `preprocess/recipes/<name>.py` is all it takes to add a dataset.
+Modules whose name begins with `_` are helpers. To add a dataset, add `preprocess/recipes/<name>.py`.
 """
 
 from __future__ import annotations
@@ -16,37 +16,40 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol, cast
 
-from preprocess.errors import UnknownNameError, UserError
-from preprocess.recipes._files import expected_tree, raw_data_error
-from preprocess.samples import DatasetSpec, RecipeOptions, Sample
+from preprocess.errors import RawDataError, UnknownNameError, UserError
+from preprocess.readers.files import expected_tree, raw_data_error
+from preprocess.samples import DatasetSpec, RecipeOptions, Reject, Sample
 
-__all__ = ["Recipe", "expected_tree", "load", "names", "raw_data_error"]
+__all__ = ["Recipe", "entries", "expected_tree", "load", "names", "raw_data_error"]
 
 
 class Recipe(Protocol):
-    """What a recipe module has. `prepare(raw: Path) -> None` is optional: it makes the raw files itself."""
+    """What a recipe module defines. The optional `prepare(raw: Path) -> None` makes the raw files."""
 
     @property
     def SPEC(self) -> DatasetSpec:
-        """What is known of the dataset before any file is read."""
+        """Metadata of the dataset, known before any file is read."""
         ...
 
-    def samples(self, raw: Path, options: RecipeOptions) -> Iterator[Sample]:
+    def samples(self, raw: Path, options: RecipeOptions) -> Iterator[Sample | Reject]:
         """Yields every sample of the dataset, train first, each split sorted by key.
+
+        An entry that cannot become a sample (a clip that is listed twice, say) is a Reject of the stage `list`, under a
+        key that no sample has.
 
         Args:
             raw: The folder (for `table`: the file) that holds what `SPEC.raw_layout` shows.
-            options: What a person may choose.
+            options: The user's choices.
 
         Raises:
             RawDataError: What the recipe needs is not below `raw`.
-            AnnotationError: An annotation file is not what it should be.
+            AnnotationError: An annotation file has an error.
         """
         ...
 
 
 def names() -> tuple[str, ...]:
-    """The datasets that exist, sorted. Imports none of them."""
+    """Names of all datasets, sorted. Imports no recipe."""
     return tuple(sorted(m.name for m in pkgutil.iter_modules(__path__) if not m.name.startswith("_")))
 
 
@@ -54,14 +57,14 @@ def load(name: str) -> Recipe:
     """The recipe of a dataset.
 
     Raises:
-        UnknownNameError: There is none of that name; the nearest one is suggested.
-        UserError: The module is there, but is no recipe.
+        UnknownNameError: No dataset has that name; the nearest name is suggested.
+        UserError: The module is not a recipe.
     """
     if name not in names():
         raise UnknownNameError("dataset", name, names(), f"A dataset of your own: make new DATASET={_suggest(name)}")
     module = importlib.import_module(f"{__name__}.{name}")
     spec = getattr(module, "SPEC", None)
-    remedy = "See preprocess/recipes/folder.py for one that is whole."
+    remedy = "See preprocess/recipes/folder.py for an example."
     if not isinstance(spec, DatasetSpec) or not callable(getattr(module, "samples", None)):
         raise UserError(f"{module.__file__} must define SPEC and samples(raw, options)", remedy)
     if spec.name != name:
@@ -69,6 +72,19 @@ def load(name: str) -> Recipe:
     return cast(Recipe, module)
 
 
+def entries(recipe: Recipe, raw: Path, options: RecipeOptions) -> list[Sample | Reject]:
+    """What a recipe yields for a raw folder. Every error about the raw data carries the tree that is expected.
+
+    Raises:
+        RawDataError: Files are missing, or one of them is not what it should be (`AnnotationError`).
+    """
+    try:
+        return list(recipe.samples(raw, options))
+    except RawDataError as error:
+        error.layout = error.layout or expected_tree(recipe.SPEC)
+        raise
+
+
 def _suggest(name: str) -> str:
-    """`name` as it may stand in a command that is copied from an error message."""
+    """`name` if it can be part of a command that is copied from an error message."""
     return name if name.isidentifier() else "name"

@@ -3,7 +3,7 @@
     [{"video_name": "1QIUV7WYKXg", "question": "is the athlete wearing trousers", "question_id": "v_1QIUV7WYKXg_3"}, …]
     [{"question_id": "v_1QIUV7WYKXg_3", "answer": "no", "type": 3}, …]
 
-Types: 0 motion, 1 spatial and 2 temporal relationship; free questions by their answer: 3 yes/no, 4 colour, 5 object,
+Types: 0 motion, 1 spatial and 2 temporal relationship; free questions by their answer: 3 yes/no, 4 color, 5 object,
 6 location, 7 number, 8 other.
 """
 
@@ -13,19 +13,21 @@ import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from preprocess.recipes._annotations import claim, expect, field, read_json, text
-from preprocess.recipes._files import RawFiles, raw_data_error
-from preprocess.recipes._splits import in_order
-from preprocess.recipes.activitynet import media_of
+from typing_extensions import TypedDict  # pydantic needs this one before Python 3.12
+
+from preprocess.readers.annotations import claim, read_json
+from preprocess.readers.files import RawFiles
+from preprocess.readers.splits import in_order
+from preprocess.recipes.activitynet import VIDEOS, media_of
 from preprocess.samples import SPLITS, VIDEO_SUFFIXES, DatasetSpec, RecipeOptions, RemoteFile, Sample, Split, safe_key
+from preprocess.validation import Text, annotation
 
 _DATA = "https://raw.githubusercontent.com/MILVLG/activitynet-qa/master/dataset"
 
 SPEC = DatasetSpec(
     name="activitynet_qa",
-    hub_name="CLIP-ActivityNet-QA",
+    title="ActivityNet-QA",
     license="mit",
     citation="""
 @inproceedings{yu2019activitynetqa,
@@ -38,6 +40,8 @@ SPEC = DatasetSpec(
 """.strip(),
     homepage="https://github.com/MILVLG/activitynet-qa",
     languages=("en",),
+    annotations_creators=("crowdsourced",),
+    language_creators=("crowdsourced",),
     task_categories=("feature-extraction", "video-text-to-text", "visual-question-answering"),
     raw_layout="""
 RAW/
@@ -47,16 +51,32 @@ RAW/
 """,
     remotes=(
         *(RemoteFile(f"{_DATA}/{split}_{kind}.json", f"{split}_{kind}.json") for split in SPLITS for kind in "qa"),
-        RemoteFile("http://activity-net.org/download.html", "videos/"),
+        VIDEOS,
     ),
 )
 
 _log = logging.getLogger(__name__)
 
 
+class Asked(TypedDict):
+    """An entry of a file of questions."""
+
+    video_name: Text
+    question: Text
+    question_id: str
+
+
+class Answer(TypedDict):
+    """An entry of a file of answers."""
+
+    question_id: str
+    answer: Text
+    type: int
+
+
 @dataclass(frozen=True, slots=True)
 class Question:
-    """One question about one video, `v_<youtube id>`. `answer` and `kind` (its type) are None where none was given."""
+    """One question about one video, `v_<youtube id>`. `answer` and `kind` (its type) are None if it has no answer."""
 
     id: str
     video: str
@@ -70,7 +90,7 @@ def samples(raw: Path, options: RecipeOptions) -> Iterator[Sample]:
     files = RawFiles.list(raw, SPEC, VIDEO_SUFFIXES)
     found = [(split, asked) for split in SPLITS if (asked := files.find_annotation(f"{split}_q.json"))]
     if not found:
-        raise raw_data_error(SPEC, f"{raw} holds no train_q.json, val_q.json or test_q.json")
+        raise files.lacks(*(f"{split}_q.json" for split in SPLITS))
     yield from in_order(_samples(found, files))
 
 
@@ -82,31 +102,23 @@ def questions(asked: Path, answered: Path) -> list[Question]:
     Raises:
         AnnotationError: One of the files is not what it should be.
     """
-    answers: dict[str, tuple[str, int]] = {}
+    answers: dict[str, Answer] = {}
     taken: dict[str, str] = {}
-    for id_, where, row in _entries(answered):
-        claim(taken, id_, answered, where)
-        answer = text(field(row, "answer", str, answered, id_), answered, f"{id_}: answer")
-        answers[id_] = (answer, field(row, "type", int, answered, id_))
+    for index, answer in enumerate(annotation(read_json(answered), list[Answer], answered)):
+        claim(taken, answer["question_id"], answered, f"entry {index}")
+        answers[answer["question_id"]] = answer
     found = []
     taken = {}
-    for id_, where, row in _entries(asked):
-        claim(taken, id_, asked, where)
-        video = text(field(row, "video_name", str, asked, id_), asked, f"{id_}: video_name").removeprefix("v_")
-        question = text(field(row, "question", str, asked, id_), asked, f"{id_}: question")
-        found.append(Question(id_, f"v_{video}", question, *answers.get(id_, (None, None))))
-    if bare := [question.id for question in found if question.answer is None]:
-        shown = ", ".join(bare[:5]) + (", …" if len(bare) > 5 else "")
-        _log.warning("%s: %d questions have no answer in %s (%s)", asked, len(bare), answered.name, shown)
+    for index, row in enumerate(annotation(read_json(asked), list[Asked], asked)):
+        claim(taken, row["question_id"], asked, f"entry {index}")
+        given = answers.get(row["question_id"])
+        video = row["video_name"].removeprefix("v_")
+        text, kind = (given["answer"], given["type"]) if given else (None, None)
+        found.append(Question(row["question_id"], f"v_{video}", row["question"], text, kind))
+    if unanswered := [question.id for question in found if question.answer is None]:
+        ids = ", ".join(unanswered[:5]) + (", …" if len(unanswered) > 5 else "")
+        _log.warning("%s: %d questions have no answer in %s (%s)", asked, len(unanswered), answered.name, ids)
     return found
-
-
-def _entries(path: Path) -> Iterator[tuple[str, str, dict[str, Any]]]:
-    """The id, the place and the row of each entry of a file."""
-    for index, item in enumerate(expect(read_json(path), list, path, "")):
-        where = f"entry {index}"
-        row = expect(item, dict, path, where)
-        yield field(row, "question_id", str, path, where), where, row
 
 
 def _samples(found: list[tuple[Split, Path]], files: RawFiles) -> Iterator[Sample]:

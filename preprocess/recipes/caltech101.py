@@ -7,16 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Annotated
 
-from preprocess.errors import AnnotationError
-from preprocess.recipes._annotations import below, claim, expect, field, read_json, text
-from preprocess.recipes._files import RawFiles, split_suffix
-from preprocess.recipes._splits import in_order
+from typing_extensions import TypedDict  # pydantic needs this one before Python 3.12
+
+from preprocess.readers.annotations import claim, read_json
+from preprocess.readers.files import RawFiles, split_suffix
+from preprocess.readers.splits import in_order
 from preprocess.samples import IMAGE_SUFFIXES, SPLITS, DatasetSpec, RecipeOptions, RemoteFile, Sample, safe_key
+from preprocess.validation import FromList, PathBelow, Text, annotation
 
 SPEC = DatasetSpec(
     name="caltech101",
-    hub_name="CLIP-Caltech101",
+    title="Caltech101",
     license="cc-by-4.0",
     citation=r"""
 @misc{li2022caltech101,
@@ -35,6 +38,7 @@ SPEC = DatasetSpec(
 """.strip(),
     homepage="https://data.caltech.edu/records/mzrjq-6wc02",
     languages=("en",),
+    annotations_creators=("expert-generated",),
     task_categories=("image-classification", "zero-shot-image-classification", "image-feature-extraction"),
     raw_layout="""
 RAW/
@@ -43,10 +47,18 @@ RAW/
     └── split_zhou_Caltech101.json
 """,
     remotes=(
-        RemoteFile("https://data.caltech.edu/records/mzrjq-6wc02", "caltech-101/101_ObjectCategories/"),
+        RemoteFile(
+            "https://data.caltech.edu/records/mzrjq-6wc02/files/caltech-101.zip",
+            "caltech-101/101_ObjectCategories/",
+            kind="archive",
+            gives=("101_ObjectCategories/*.jpg",),
+            md5="3138e1922a9193bfa496528edbbc45d0",
+        ),
         RemoteFile(
             "https://drive.google.com/file/d/1hyarUivQE36mY6jSomru6Fjd-JzwcCzN/view",
             "caltech-101/split_zhou_Caltech101.json",
+            kind="page",
+            how="open in a browser and download",
         ),
     ),
 )
@@ -61,25 +73,32 @@ def samples(raw: Path, options: RecipeOptions) -> Iterator[Sample]:
     yield from in_order(_samples(table, _base(files)))
 
 
+Row = Annotated[tuple[PathBelow, int, Text], FromList()]
+"""Path below the folder of the images, number of the class, name of the class."""
+
+
+class Splits(TypedDict):
+    """The published split."""
+
+    train: list[Row]
+    val: list[Row]
+    test: list[Row]
+
+
 def _samples(table: Path, base: str) -> Iterator[Sample]:
-    document = expect(read_json(table), dict, table, "")
+    splits = annotation(read_json(table), Splits, table)
     taken: dict[str, str] = {}
     for split in SPLITS:
-        for index, row in enumerate(field(document, split, list, table, "")):
-            where = f"{split}[{index}]"
-            if len(expect(row, list, table, where)) != 3:
-                raise AnnotationError(table, where, f"{len(row)} values", "path, label and class name")
-            path = below(expect(row[0], str, table, where), table, where)
-            name = text(row[2], table, where)
+        for index, (path, class_id, name) in enumerate(splits[split]):
             stem, _ = split_suffix(path)
-            claim(taken, stem, table, where)
+            claim(taken, stem, table, f"{split}[{index}]")
             yield Sample(
                 key=safe_key(stem),
                 split=split,
                 media=f"{base}/{path}",
                 captions=(name,),
                 label=name,
-                meta={"videoID": stem, "class_id": expect(row[1], int, table, where)},
+                meta={"videoID": stem, "class_id": class_id},
             )
 
 

@@ -1,10 +1,13 @@
-"""CLIP-Shapes: 96 rendered clips of one coloured shape that moves one way. Nothing is downloaded.
+"""CLIP-Shapes: rendered videos of colored shapes that move: labeled clips, and videos of several scenes.
 
-One sample:
+Two samples:
 
     {"key": "red_circle_left_000", "split": "train", "media": "train/red_circle_left_000.mp4",
      "captions": ["a red circle moving left"], "label": "red circle", "start_s": null, "end_s": null,
-     "meta": {"colour": "red", "shape": "circle", "motion": "left"}}
+     "meta": {"caption_timestamps": null, "color": "red", "shape": "circle", "motion": "left"}}
+    {"key": "scenes_112", "split": "test", "media": "test/scenes_112.mp4",
+     "captions": ["a cyan ring moving left", "a red triangle moving left", …], "label": null, "start_s": null,
+     "end_s": null, "meta": {"caption_timestamps": [[0.0, 3.416667], …], "color": null, "shape": null, "motion": null}}
 """
 
 from __future__ import annotations
@@ -12,49 +15,71 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from preprocess.demo.scenes import FPS, SEED, SIZE, demo_plan
-from preprocess.recipes._splits import in_order
-from preprocess.samples import DatasetSpec, RecipeOptions, Sample
+from preprocess.demo.plan import DemoVideo, demo_plan
+from preprocess.demo.scenes import FPS
+from preprocess.readers.splits import in_order
+from preprocess.samples import JSON, DatasetSpec, RecipeOptions, Sample
 
 SPEC = DatasetSpec(
     name="demo",
-    hub_name="CLIP-Shapes",
+    title="Shapes",
     license="apache-2.0",
     citation="",
     homepage="",
     languages=("en",),
-    task_categories=("video-classification", "zero-shot-classification", "feature-extraction"),
+    annotations_creators=("machine-generated",),
+    language_creators=("machine-generated",),
+    task_categories=(
+        "video-classification",
+        "zero-shot-classification",
+        "text-to-video",
+        "video-text-to-text",
+        "feature-extraction",
+    ),
     raw_layout="""\
 RAW/                                 rendered where it is missing: nothing to download
-├── train/red_circle_left_000.mp4    64 clips of 2.5 to 4.5 s, 128x96 pixels, one of each class
-├── val/                             16 clips
-└── test/                            16 clips
+├── train/red_circle_left_000.mp4    clips of one scene of 2.5 to 4.5 s, 128x96 pixels
+├── train/scenes_054.mp4             videos of 3 to 5 scenes
+├── val/
+└── test/
 """,
     encoder="tiny-clip",
+    caption_mode="concat",
     media_license="apache-2.0",
 )
 
 
 def samples(raw: Path, options: RecipeOptions) -> Iterator[Sample]:
-    """Yields the 96 samples of the plan in order; neither the folder nor the options change them."""
+    """Yields the samples of the plan in order; neither the folder nor the options change them."""
     yield from in_order(
         Sample(
-            key=clip.key,
-            split=clip.split,
-            media=clip.media,
-            captions=(clip.scene.caption,),
-            label=clip.scene.label,
-            meta={"colour": clip.scene.colour, "shape": clip.scene.shape, "motion": clip.scene.motion},
+            key=video.key,
+            split=video.split,
+            media=video.media,
+            captions=tuple(part.scene.caption for part in video.scenes),
+            label=video.clip.label if video.clip else None,
+            meta=_meta(video),
         )
-        for clip in demo_plan()
+        for video in demo_plan()
     )
 
 
-def prepare(raw: Path) -> None:
-    """Renders the clips that are not there yet below `raw`; a file appears whole or not at all."""
-    from preprocess.demo.render import render_frames, write_video
+def _meta(video: DemoVideo) -> JSON:
+    """The same keys for every video: color, shape and motion of a clip, or the times of several captions."""
+    clip = video.clip
+    return {
+        "caption_timestamps": None if clip else video.windows,
+        "color": clip.color if clip else None,
+        "shape": clip.shape if clip else None,
+        "motion": clip.motion if clip else None,
+    }
 
-    for clip in demo_plan():
-        path = raw / clip.media
+
+def prepare(raw: Path) -> None:
+    """Renders the videos that do not exist below `raw` yet; each file is written atomically."""
+    from preprocess.demo.render import render_video, write_video
+
+    for video in demo_plan():
+        path = raw / video.media
         if not path.exists():
-            write_video(path, render_frames(clip.scene, clip.n_frames, SIZE, (SEED, clip.number)), FPS)
+            write_video(path, render_video(video), FPS)

@@ -11,19 +11,22 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired
 
-from preprocess.recipes._annotations import below, claim, expect, field, read_json, read_text
-from preprocess.recipes._files import RawFiles, raw_data_error, split_suffix
-from preprocess.recipes._splits import in_order
+from typing_extensions import TypedDict  # pydantic needs this one before Python 3.12
+
+from preprocess.readers.annotations import claim, read_json, read_text
+from preprocess.readers.files import RawFiles, split_suffix
+from preprocess.readers.splits import in_order
 from preprocess.samples import SPLITS, VIDEO_SUFFIXES, DatasetSpec, RecipeOptions, RemoteFile, Sample, Split, safe_key
+from preprocess.validation import PathBelow, annotation
 
 _DATA = "https://raw.githubusercontent.com/LisaAnne/LocalizingMoments/master/data"
 _LISTS = "https://raw.githubusercontent.com/albanie/collaborative-experts/master/misc/datasets/didemo"
 
 SPEC = DatasetSpec(
     name="didemo",
-    hub_name="CLIP-DiDeMo",
+    title="DiDeMo",
     license="cc-by-nc-sa-4.0",
     citation="""
 @inproceedings{hendricks2017localizing,
@@ -36,6 +39,8 @@ SPEC = DatasetSpec(
 """.strip(),
     homepage="https://github.com/LisaAnne/LocalizingMoments",
     languages=("en",),
+    annotations_creators=("crowdsourced",),
+    language_creators=("crowdsourced",),
     task_categories=("feature-extraction", "text-to-video", "video-text-to-text"),
     raw_layout="""
 RAW/
@@ -46,7 +51,13 @@ RAW/
     remotes=(
         *(RemoteFile(f"{_DATA}/{split}_data.json", f"{split}_data.json") for split in SPLITS),
         *(RemoteFile(f"{_LISTS}/{split}_list.txt", f"{split}_list.txt") for split in SPLITS),
-        RemoteFile("https://multimedia-commons.s3-us-west-2.amazonaws.com/data/videos/mp4/", "videos/"),
+        RemoteFile(
+            "https://github.com/LisaAnne/LocalizingMoments",
+            "videos/",
+            kind="page",
+            how="download the videos as its README describes",
+            terms="the Creative Commons license of each video",
+        ),
     ),
     caption_mode="concat",
 )
@@ -62,7 +73,7 @@ def samples(raw: Path, options: RecipeOptions) -> Iterator[Sample]:
     files = RawFiles.list(raw, SPEC, VIDEO_SUFFIXES)
     found = [(split, data) for split in SPLITS if (data := files.find_annotation(f"{split}_data.json"))]
     if not found:
-        raise raw_data_error(SPEC, f"{raw} holds no train_data.json, val_data.json or test_data.json")
+        raise files.lacks(*(f"{split}_data.json" for split in SPLITS))
     yield from in_order(_samples(found, files))
 
 
@@ -81,8 +92,8 @@ def _samples(found: list[tuple[Split, Path]], files: RawFiles) -> Iterator[Sampl
             yield Sample(
                 key=safe_key(video),
                 split=split,
-                media=_media(video, files) or f"videos/{below(video, data, video)}",
-                captions=tuple(_sentence(field(row, "description", str, data, video)) for row in rows),
+                media=_media(video, files) or f"videos/{video}",
+                captions=tuple(_sentence(row["description"]) for row in rows),
                 end_s=ANNOTATED_S,
                 meta={
                     "videoID": video,
@@ -92,13 +103,20 @@ def _samples(found: list[tuple[Split, Path]], files: RawFiles) -> Iterator[Sampl
             )
 
 
-def _moments(data: Path) -> dict[str, list[dict[str, Any]]]:
+class Moment(TypedDict):
+    """One description of a part of a video."""
+
+    video: PathBelow
+    description: str
+    times: NotRequired[Any]
+    num_segments: NotRequired[Any]
+
+
+def _moments(data: Path) -> dict[str, list[Moment]]:
     """The entries of each video, in the order of the file."""
-    videos: dict[str, list[dict[str, Any]]] = {}
-    for index, row in enumerate(expect(read_json(data), list, data, "")):
-        where = f"entry {index}"
-        video = field(expect(row, dict, data, where), "video", str, data, where)
-        videos.setdefault(video, []).append(row)
+    videos: dict[str, list[Moment]] = {}
+    for moment in annotation(read_json(data), list[Moment], data):
+        videos.setdefault(moment["video"], []).append(moment)
     return videos
 
 

@@ -8,13 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from preprocess.recipes._files import RawFiles
-from preprocess.recipes._image_captions import captioned_images
-from preprocess.samples import IMAGE_SUFFIXES, SPLITS, DatasetSpec, RecipeOptions, RemoteFile, Sample
+from preprocess.readers.files import RawFiles
+from preprocess.readers.image_captions import flickr_images
+from preprocess.samples import IMAGE_SUFFIXES, DatasetSpec, RecipeOptions, RemoteFile, Sample
 
 SPEC = DatasetSpec(
     name="flickr5k",
-    hub_name="CLIP-Flickr5k",
+    title="Flickr5k",
     license="unknown",
     citation="""
 @misc{flickr5k,
@@ -31,16 +31,25 @@ SPEC = DatasetSpec(
 RAW/
 └── flickr5k/
     ├── flickr5k-images/*.jpg
-    └── flickr5k_{train,val,test}.json    .json.json does too
+    └── flickr5k_{train,val,test}.json    also .json.json
 """,
     remotes=(
-        RemoteFile("https://www.kaggle.com/datasets/wangjilong/self-data", "flickr5k/flickr5k-images/"),
-        RemoteFile("https://www.kaggle.com/datasets/wangjilong/dataset-json", "flickr5k/flickr5k_*.json"),
+        RemoteFile(
+            "https://www.kaggle.com/datasets/wangjilong/self-data",
+            "flickr5k/flickr5k-images/",
+            kind="page",
+            how="sign in and download",
+        ),
+        RemoteFile(
+            "https://www.kaggle.com/datasets/wangjilong/dataset-json",
+            "flickr5k/flickr5k_*.json",
+            kind="page",
+            how="sign in and download",
+        ),
     ),
 )
 
 
 def samples(raw: Path, options: RecipeOptions) -> Iterator[Sample]:
     """One sample per image, with its captions."""
-    names = {split: (f"flickr5k_{split}.json", f"flickr5k_{split}.json.json") for split in SPLITS}
-    yield from captioned_images(RawFiles.list(raw, SPEC, IMAGE_SUFFIXES), names, "flickr5k")
+    yield from flickr_images(RawFiles.list(raw, SPEC, IMAGE_SUFFIXES), SPEC.name, "flickr5k", options)

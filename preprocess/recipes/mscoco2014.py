@@ -2,7 +2,8 @@
 
     [{"image": "val2014/COCO_val2014_000000184613.jpg", "caption": ["A child holding a flowered umbrella.", …]}, …]
 
-captions_train.json has the same shape, or COCO's own: `{"images": […], "annotations": […]}`.
+captions_train.json has the same shape, COCO's own (`{"images": […], "annotations": […]}`), or is a bare list of
+`{"image_id": 318556, "id": 48, "caption": "…"}`, whose image is `train2014/COCO_train2014_000000318556.jpg`.
 """
 
 from __future__ import annotations
@@ -10,15 +11,21 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from preprocess.recipes._files import RawFiles
-from preprocess.recipes._image_captions import captioned_images
-from preprocess.samples import IMAGE_SUFFIXES, DatasetSpec, RecipeOptions, RemoteFile, Sample
+from preprocess.readers.files import RawFiles
+from preprocess.readers.image_captions import ImageOfId, captioned_images, split_files
+from preprocess.samples import IMAGE_SUFFIXES, SPLITS, DatasetSpec, RecipeOptions, RemoteFile, Sample, Split
 
 _KARPATHY = "https://storage.googleapis.com/sfr-vision-language-research/datasets"
 
+_NAMES: dict[Split, tuple[str, ...]] = {
+    "train": ("captions_train.json", "coco_karpathy_train.json"),
+    "val": ("coco_karpathy_val.json", "captions_val.json"),
+    "test": ("coco_karpathy_test.json",),
+}
+
 SPEC = DatasetSpec(
     name="mscoco2014",
-    hub_name="CLIP-MSCOCO2014",
+    title="MSCOCO2014",
     license="cc-by-4.0",
     citation=r"""
 @inproceedings{lin2014coco,
@@ -46,6 +53,8 @@ SPEC = DatasetSpec(
 """.strip(),
     homepage="https://cocodataset.org",
     languages=("en",),
+    annotations_creators=("crowdsourced",),
+    language_creators=("crowdsourced",),
     task_categories=("image-feature-extraction", "image-to-text", "text-to-image"),
     raw_layout="""
 RAW/
@@ -53,24 +62,42 @@ RAW/
     ├── train2014/COCO_train2014_000000000009.jpg
     ├── val2014/COCO_val2014_000000000042.jpg
     ├── captions_train.json          or coco_karpathy_train.json
-    ├── coco_karpathy_val.json
+    ├── coco_karpathy_val.json       or captions_val.json, of all val2014
     └── coco_karpathy_test.json
 """,
     remotes=(
-        RemoteFile("http://images.cocodataset.org/zips/train2014.zip", "mscoco2014/train2014/"),
-        RemoteFile("http://images.cocodataset.org/zips/val2014.zip", "mscoco2014/val2014/"),
-        RemoteFile(f"{_KARPATHY}/coco_karpathy_train.json", "mscoco2014/coco_karpathy_train.json"),
-        RemoteFile(f"{_KARPATHY}/coco_karpathy_val.json", "mscoco2014/coco_karpathy_val.json"),
-        RemoteFile(f"{_KARPATHY}/coco_karpathy_test.json", "mscoco2014/coco_karpathy_test.json"),
+        *(
+            RemoteFile(
+                f"http://images.cocodataset.org/zips/{split}2014.zip",
+                f"mscoco2014/{split}2014/",
+                kind="archive",
+                into="mscoco2014",
+                gives=(f"COCO_{split}2014_*.jpg",),
+                terms="images: Flickr's terms of use",
+            )
+            for split in ("train", "val")
+        ),
+        *(
+            RemoteFile(
+                f"{_KARPATHY}/coco_karpathy_{split}.json",
+                f"mscoco2014/coco_karpathy_{split}.json",
+                gives=("|".join(_NAMES[split]),),
+            )
+            for split in SPLITS
+        ),
     ),
 )
 
 
 def samples(raw: Path, options: RecipeOptions) -> Iterator[Sample]:
     """One sample per image, with its captions."""
-    names = ("captions_train.json", "coco_karpathy_train.json")
-    yield from captioned_images(
-        RawFiles.list(raw, SPEC, IMAGE_SUFFIXES),
-        {"train": names, "val": ("coco_karpathy_val.json",), "test": ("coco_karpathy_test.json",)},
-        "mscoco2014",
-    )
+    files = RawFiles.list(raw, SPEC, IMAGE_SUFFIXES)
+    captions = split_files(files, _NAMES, {f"captions_{split}.json": _image_of(split) for split in SPLITS})
+    if not captions:
+        raise files.lacks(*(name for names in _NAMES.values() for name in names))
+    yield from captioned_images(files, captions, "mscoco2014")
+
+
+def _image_of(split: str) -> ImageOfId:
+    """`train2014/COCO_train2014_000000000009.jpg` for 9."""
+    return lambda number: f"{split}2014/COCO_{split}2014_{number:012d}.jpg"

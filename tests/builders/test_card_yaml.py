@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
-from datasets import Array2D, Image, Json, Value
+from datasets import Array2D, Image, List, Value
 from datasets.info import DatasetInfosDict
 from datasets.utils.metadata import MetadataConfigs
 from huggingface_hub import DatasetCard
 
 from builders.card_yaml import card_data, check_front_matter, front_matter, read_front_matter, size_category
+from builders.json_types import MetaTypes, add_meta
+from preprocess.recipes import load
 from preprocess.samples import DatasetSpec, ShardReport
 
 SPEC = DatasetSpec(
     name="demo",
-    hub_name="CLIP-Shapes",
+    title="Shapes",
     license="apache-2.0",
     citation="",
     homepage="",
@@ -26,11 +30,13 @@ SHARDS = (
     ShardReport("ds_00001.tar", "train", 17, 170, 5_120, "01"),
     ShardReport("ds_00002.tar", "val", 3, 30, 4_096, "02"),
 )
+TYPES: MetaTypes = {}
+add_meta(TYPES, {"key": "video_1", "timestamps": [0.0, 1.0]})
 PREVIEW = (ShardReport("preview/preview_00000.tar", "train", 8, 80, 2_048, "03"),)
 
 
 def text(**changes: object) -> str:
-    return front_matter(card_data(SPEC, SHARDS, dim=512, dtype="float16", **changes)) + "\n# CLIP-Shapes\n"
+    return front_matter(card_data(SPEC, SHARDS, dim=512, dtype="float16", types=TYPES, **changes)) + "\n# CLIP-Shapes\n"
 
 
 def test_configs_and_splits_are_what_datasets_reads():
@@ -43,8 +49,9 @@ def test_configs_and_splits_are_what_datasets_reads():
     assert info.features == {
         "npy": Array2D(shape=(None, 512), dtype="float16"),
         "txt": Value("string"),
-        "json": Json(),
+        "json": {"key": Value("string"), "timestamps": List(Value("float64"))},
         "__key__": Value("string"),
+        "__url__": Value("string"),
     }
     assert {name: split.num_examples for name, split in info.splits.items()} == {"train": 10_017, "validation": 3}
     assert info.splits["train"].num_bytes == 120_005_120
@@ -80,7 +87,9 @@ def test_norwegian_stays_a_language():
         (("- text-retrieval", "- text-retrieving"), "task_categories 'text-retrieving' is not an id"),
         (("size_categories: 10K<n<100K", "size_categories: 10K<n<99K"), "size_categories '10K<n<99K' is not an id"),
         (("license: apache-2.0\n", ""), "license is missing"),
-        (("dtype: json", "dtype: jason"), "dataset_info is not what `datasets` reads"),
+        (("configs:", "configurations:"), "configs is missing"),
+        (("dataset_info:", "dataset_infos:"), "dataset_info is missing"),
+        (("list: float64", "list: float65"), "dataset_info is not what `datasets` reads"),
         (("split: validation", "split: dev-set"), "configs is not what `datasets` reads"),
     ],
 )
@@ -95,8 +104,9 @@ def test_each_bad_field_is_named(change: tuple[str, str], problem: str):
     [
         ("# no front matter\n", "does not begin with"),
         ("---\nlicense: [mit\n---\n", "does not parse"),
-        ("---\nlicense: mit\nlicense: other\n---\n", "'license' stands twice"),
-        ("---\n- mit\n---\n", "no mapping"),
+        ("---\nlicense: mit\nlicense: other\n---\n", "duplicate key 'license'"),
+        ("---\n- mit\n---\n", "not a mapping"),
+        ("---\na: &a [x, x]\nb: &b [*a, *a]\nc: [*b, *b]\n---\n", "aliases are not allowed"),
     ],
 )
 def test_unreadable_front_matter_says_why(broken: str, problem: str):
@@ -117,12 +127,36 @@ def test_size_category(samples: int, category: str):
     assert size_category(samples) == category
 
 
-def test_other_licence_gets_a_name_and_an_address():
+def test_other_license_gets_a_name_and_an_address():
     spec = DatasetSpec("msr", "CLIP-X", "other", "", "https://example.org/terms", ("en",), ("other",), "")
-    data = card_data(spec, SHARDS, dim=512, dtype="float32")
+    data = card_data(spec, SHARDS, dim=512, dtype="float32", types=TYPES)
     assert (data["license_name"], data["license_link"]) == ("msr-terms", "https://example.org/terms")
+
+
+def test_creators_are_emitted_where_they_are_known():
+    data = card_data(SPEC, SHARDS, dim=512, dtype="float16", types=TYPES)
+    assert (data["multilinguality"], data["annotations_creators"], data["language_creators"]) == (
+        "multilingual",
+        None,
+        None,
+    )
+    assert "creators" not in front_matter(data)
+    known = dataclasses.replace(SPEC, languages=("en",), annotations_creators=("crowdsourced",))
+    again = read_front_matter(front_matter(card_data(known, SHARDS, dim=512, dtype="float16", types=TYPES)))
+    assert (again["multilinguality"], again["annotations_creators"]) == ("monolingual", ["crowdsourced"])
+    assert check_front_matter(again) == []
+    wrong = dataclasses.replace(SPEC, language_creators=("us",))
+    problems = check_front_matter(card_data(wrong, SHARDS, dim=512, dtype="float16", types=TYPES))
+    assert problems == ["language_creators 'us' is not an id that the Hub knows"]
+
+
+@pytest.mark.parametrize("name", ["demo", "msrvtt", "kinetics700", "caltech101"])
+def test_the_creators_of_recipes_are_ids_of_the_hub(name: str):
+    spec = load(name).SPEC
+    assert spec.annotations_creators
+    assert check_front_matter(card_data(spec, SHARDS, dim=512, dtype="float16", types=TYPES)) == []
 
 
 def test_a_dtype_that_is_not_ours_is_refused():
     with pytest.raises(ValueError, match="float64"):
-        card_data(SPEC, SHARDS, dim=512, dtype="float64")
+        card_data(SPEC, SHARDS, dim=512, dtype="float64", types=TYPES)

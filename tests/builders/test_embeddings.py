@@ -15,8 +15,8 @@ import pytest
 from datasets import load_dataset
 
 from builders import embeddings
-from builders.card_yaml import embedding_features
 from builders.embeddings import EmbeddingsBuilder, infer_features, read_tables
+from builders.features import embedding_features
 from preprocess.errors import DamagedFileError, UserError
 
 DIM = 16
@@ -163,5 +163,6 @@ def test_url_through_fsspec(make_dataset: Any):
     folder = make_dataset()
     tar = (folder / "ds_00000.tar").as_uri()
     assert infer_features(tar) == embedding_features(DIM, "float16")
-    local = list(read_tables(str(folder / "ds_00000.tar"), infer_features(tar)))
-    assert list(read_tables(tar, infer_features(tar))) == local
+    remote, local = (next(read_tables(one, infer_features(tar))) for one in (tar, str(folder / "ds_00000.tar")))
+    assert set(remote["__url__"].to_pylist()) == {tar}
+    assert remote.drop_columns("__url__") == local.drop_columns("__url__")

@@ -23,6 +23,7 @@ from builders.card_yaml import card_data, front_matter
 from builders.verify import verify
 from preprocess.formats.tar import end_of_archive, iter_members, member
 from preprocess.samples import ShardReport
+from tests.builders.conftest import types_of
 
 DIM = 16
 
@@ -58,7 +59,7 @@ TRAIN = ["ds_00000.tar", "ds_00001.tar"]
 def equal(row: Any, reference: tuple[str, np.ndarray[Any, Any], str, Any]) -> bool:
     key, vectors, text, meta = reference
     return (
-        list(row) == ["npy", "txt", "json", "__key__"]
+        list(row) == ["npy", "txt", "json", "__key__", "__url__"]
         and np.array_equal(np.asarray(row["npy"], np.float32).reshape(vectors.shape), vectors.astype(np.float32))
         and (row["txt"], row["json"], row["__key__"]) == (text, meta, key)
     )
@@ -93,7 +94,7 @@ def test_numpy_and_torch_and_arrow(make_dataset: Any, streaming: bool):
     if streaming:
         # The library makes Arrow tables from the rows with `__url__` still in them, unless columns are selected, and
         # cannot join rows whose metadata is null here and text there: one row at a time. `builders.embeddings` can.
-        rows = rows.select_columns(["npy", "txt", "json", "__key__"])
+        rows = rows.select_columns(["npy", "txt", "json", "__key__", "__url__"])
     table = next(iter(rows.with_format("arrow").iter(batch_size=1 if streaming else 8)))
     assert table.num_rows == (1 if streaming else 8)
     assert np.array_equal(np.array(table["npy"].to_pylist()[0], np.float32), expected)
@@ -140,7 +141,7 @@ def test_1_schema_does_not_come_from_the_first_samples_of_the_last_split(make_da
     assert {row["note"] for row in late} == {"late"}
 
 
-def test_2_a_json_key_that_appears_later_is_kept(make_dataset: Any):
+def test_2_a_json_key_that_appears_later_is_kept(make_dataset: Any, dataset_spec: Any):
     folder = make_dataset(counts={"train": 8}, per_shard=8)
     tags = [row["json"]["tags"] for row in load(folder, split="train")]
     assert sorted(tag["a"][0] for tag in tags) == list(range(8))
@@ -150,6 +151,10 @@ def test_2_a_json_key_that_appears_later_is_kept(make_dataset: Any):
         return [*parts[:-1], (name, json.dumps({**json.loads(data), "late": {"deep": 1}}).encode())]
 
     rewrite(folder / "ds_00000.tar", late_key)
+    assert "json_keys" in {finding.code for finding in verify(folder).findings}
+    shards = [ShardReport(**entry) for entry in json.loads((folder / "manifest.json").read_bytes())["shards"]]
+    card = front_matter(card_data(dataset_spec, shards, dim=DIM, dtype="float16", types=types_of(folder)))
+    (folder / "README.md").write_text(card, encoding="utf-8")
     for streaming in (False, True):
         rows = list(load(folder, split="train", streaming=streaming, download_mode="force_redownload"))
         assert [row["json"].get("late") for row in rows] == [None] * 7 + [{"deep": 1}]
@@ -238,7 +243,7 @@ def with_preview(folder: Path, spec: Any) -> ShardReport:
     body += end_of_archive(len(body))
     (folder / "preview/train_00000.tar").write_bytes(body)
     report = ShardReport("preview/train_00000.tar", "train", 3, 0, len(body), "")
-    card = front_matter(card_data(spec, shards, dim=DIM, dtype="float16", preview=[report]))
+    card = front_matter(card_data(spec, shards, dim=DIM, dtype="float16", types=types_of(folder), preview=[report]))
     (folder / "README.md").write_text(card, encoding="utf-8")
     return report
 

@@ -293,7 +293,7 @@ def test_url(make_dataset: Any, tmp_path: Path):
         count = len(asked)
         assert keys(read("train")) == there
         assert len(asked) == count, "the second time nothing is copied"
-        with pytest.raises(UserError, match="is not there"):
+        with pytest.raises(UserError, match="does not exist"):
             EmbeddingReader(f"{url}/nothing", cache_dir=tmp_path / "cache")
     finally:
         server.shutdown()

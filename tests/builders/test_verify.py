@@ -19,10 +19,13 @@ from PIL import Image
 
 from builders.card_yaml import card_data, front_matter
 from builders.findings import REMEDIES, Finding, Findings
+from builders.sample_check import SampleSchema, check_sample
 from builders.verify import verify
 from preprocess.errors import UserError
 from preprocess.formats.tar import end_of_archive, iter_members, member
+from preprocess.formats.triples import npy_bytes
 from preprocess.samples import ShardReport
+from tests.builders.conftest import types_of
 
 Members = list[tuple[str, bytes]]
 
@@ -47,7 +50,7 @@ def reseal(folder: Path, spec: Any, dim: int) -> None:
         entry.update(bytes=len(data), sha256=hashlib.sha256(data).hexdigest())
     write_json(folder / "manifest.json", manifest)
     shards = [ShardReport(**entry) for entry in manifest["shards"]]
-    text = front_matter(card_data(spec, shards, dim=dim, dtype=manifest["encoder"]["dtype"]))
+    text = front_matter(card_data(spec, shards, dim=dim, dtype=manifest["encoder"]["dtype"], types=types_of(folder)))
     (folder / "README.md").write_text(text, encoding="utf-8")
 
 
@@ -148,11 +151,13 @@ IN_TAR: dict[str, tuple[Callable[[Members], Members], str]] = {
     "n_frames one too many": (on_meta(n_frames=lambda m: m["n_frames"] + 1), "json_frames"),
     "a timestamp too many": (on_meta(timestamps=lambda m: [*m["timestamps"], 99.0]), "json_timestamps"),
     "timestamps fall": (on_meta(timestamps=lambda m: [-t for t in m["timestamps"]]), "json_timestamps"),
+    "timestamps repeat": (on_meta(timestamps=lambda m: [m["timestamps"][0]] * len(m["timestamps"])), "json_timestamps"),
     "timestamps are text": (on_meta(timestamps="0.0"), "json_timestamps"),
     "captions empty": (on_meta(captions=[]), "json_value"),
     "key with a dot": (on_meta(key="a.b"), "json_value"),
     "duration negative": (on_meta(duration=-1.0), "json_value"),
     "window turned round": (on_meta(start_time=2.0, end_time=1.0), "json_value"),
+    "window of no length": (on_meta(start_time=1.0, end_time=1.0), "json_value"),
     "source is a host path": (on_meta(source="/home/me/a.mp4"), "json_value"),
     "label empty": (on_meta(label=""), "json_value"),
     "member twice": (lambda parts: [*parts[:2], parts[1], *parts[2:]], "member_twice"),
@@ -221,6 +226,7 @@ ARCHIVES: dict[str, tuple[Callable[[Members], bytes], str]] = {
     "GNU": (lambda p: with_tarfile(p, tarfile.GNU_FORMAT), "tar_format"),
     "clock times": (lambda p: with_tarfile(p, tarfile.USTAR_FORMAT, mtime=1_700_000_000), "tar_header"),
     "an owner": (lambda p: with_tarfile(p, tarfile.USTAR_FORMAT, uname="me", uid=1000), "tar_header"),
+    "an owner alone": (lambda p: with_tarfile(p, tarfile.USTAR_FORMAT, uname="me"), "tar_header"),
     "another mode": (lambda p: with_tarfile(p, tarfile.USTAR_FORMAT, mode=0o600), "tar_header"),
     "a link first": (lambda p: with_link(p, tarfile.SYMTYPE, False), "tar_kind"),
     "a link last": (lambda p: with_link(p, tarfile.LNKTYPE, True), "tar_kind"),
@@ -301,6 +307,12 @@ def flipped(folder: Path) -> None:
     data = bytearray(tar.read_bytes())
     data[512 + 128] ^= 1
     tar.write_bytes(bytes(data))
+
+
+def linked_outside(folder: Path) -> None:
+    """The file exists, but not in the dataset."""
+    (folder.parent / "notes.txt").touch()
+    edit_text("README.md", "# CLIP", "[x](../notes.txt)\n# CLIP")(folder)
 
 
 def rejected_twice(folder: Path) -> None:
@@ -390,6 +402,10 @@ IN_FOLDER: dict[str, tuple[Callable[[Path], None], str]] = {
         edit_json("manifest.json", lambda v: v["encoder"].update(model="/home/me/clip")),
         "manifest_private",
     ),
+    "manifest names a file URL": (
+        edit_json("manifest.json", lambda v: v["versions"].update(model="file:///home/me/clip")),
+        "manifest_private",
+    ),
     "manifest has other keys": (edit_json("manifest.json", lambda v: v["meta_keys"].pop("note")), "json_keys"),
     "rejects are gone": (removed("rejects.jsonl"), "rejects"),
     "rejects for another reason": (edit_text("rejects.jsonl", '"missing"', '"timeout"'), "rejects"),
@@ -399,18 +415,20 @@ IN_FOLDER: dict[str, tuple[Callable[[Path], None], str]] = {
     "card is gone": (removed("README.md"), "card_missing"),
     "card without YAML": (edit_text("README.md", "---\n", ""), "card_yaml"),
     "card with two configs keys": (edit_text("README.md", "configs:", "license: mit\nconfigs:"), "card_yaml"),
-    "card with a licence that is none": (edit_text("README.md", "apache-2.0", "mitt"), "card_ids"),
+    "card with a license that is none": (edit_text("README.md", "apache-2.0", "mitt"), "card_ids"),
     "card with language no": (edit_text("README.md", "- en", "- no"), "card_ids"),
     "card lacks a tar": (edit_text("README.md", "    - ds_00001.tar\n", ""), "card_configs"),
     "card says val": (edit_text("README.md", "split: validation", "split: val"), "card_configs"),
     "card lists another split's tar": (edit_text("README.md", "- ds_00002.tar", "- ds_00003.tar"), "card_configs"),
     "card pins another width": (edit_text("README.md", "- 16\n", "- 512\n"), "card_features"),
     "card pins another dtype": (edit_text("README.md", "dtype: float16", "dtype: float32"), "card_features"),
-    "card pins no json": (edit_text("README.md", "  - name: json\n    dtype: json\n", ""), "card_features"),
+    "card pins no label": (edit_text("README.md", "    - name: label\n      dtype: string\n", ""), "card_features"),
+    "card pins a type": (edit_text("README.md", "float64\n    - name: ta", "int64\n    - name: ta"), "card_features"),
+    "card pins another item": (edit_text("README.md", "list: int64", "list: float64"), "card_features"),
     "card counts another number": (edit_text("README.md", "num_examples: 8", "num_examples: 9"), "card_counts"),
     "card has another size": (edit_text("README.md", "download_size: ", "download_size: 1"), "card_counts"),
     "card has another size category": (edit_text("README.md", "n<1K", "1K<n<10K"), "card_counts"),
-    "card shows a figure that is not there": (
+    "card shows a figure that does not exist": (
         edit_text("README.md", "# CLIP", "![x](assets/x.png)\n# CLIP"),
         "card_link",
     ),
@@ -420,6 +438,10 @@ IN_FOLDER: dict[str, tuple[Callable[[Path], None], str]] = {
     "a sheet of no sample": (preview(("vid_00099.jpg", JPG[1]), ("vid_00099.txt", b"x")), f"preview_sheet {NO_CONFIG}"),
     "a sheet's text in Latin-1": (preview(JPG, ("vid_00000.txt", b"Fr\xfchling")), f"txt_utf8 {NO_CONFIG}"),
     "a stray file in the preview": (added("preview/notes.txt"), "stray_file"),
+    "card points at a file outside": (
+        linked_outside,
+        "card_link",
+    ),
     "card points out of the folder": (edit_text("README.md", "# CLIP", "[x](../work/x.json)\n# CLIP"), "card_link"),
 }  # fmt: skip
 
@@ -458,6 +480,15 @@ def test_a_small_shard_in_the_middle(make_dataset: Any):
     assert [f.where for f in sizes] == ["ds_00000.tar", "ds_00001.tar"]
 
 
+def test_ids_of_two_widths(make_dataset: Any, dataset_spec: Any):
+    """The last tar alone has six digits: every id is as wide as the number of samples asks for."""
+    folder = make_dataset()
+    tar = folder / "ds_00003.tar"
+    tar.write_bytes(tar_bytes(renamed("vid_0", "vid_00")(members(tar))))
+    reseal(folder, dataset_spec, 16)
+    assert codes(folder) == {"id_width"}
+
+
 def test_one_key_in_two_samples(make_dataset: Any, dataset_spec: Any):
     folder = make_dataset()
     tar = folder / "ds_00000.tar"
@@ -468,10 +499,34 @@ def test_one_key_in_two_samples(make_dataset: Any, dataset_spec: Any):
     assert codes(folder) == {"key_twice"}
 
 
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        ({}, None),
+        ({"spans": [[0.0, 1.0], [1.5, 2.0]]}, "json_spans"),
+        ({"spans": [[0.0, 0.0], [1.0, 2.0]]}, "json_spans"),
+        ({"spans": [[0.0, 1.0]]}, "json_spans"),
+        ({"spans": [[0.0, 1.0], [1.0]]}, "json_spans"),
+        ({"spans": "0-1"}, "json_spans"),
+        ({"padded_frames": -1}, "json_value"),
+    ],
+)
+def test_spans_of_clips(change: dict[str, Any], code: str | None):
+    """One span per row, which starts at the timestamp of the row and ends after it."""
+    meta = {"key": "a", "videoID": "a", "start_time": None, "end_time": None, "duration": 2.0, "captions": ["a"]}
+    meta |= {"label": None, "n_frames": 2, "timestamps": [0.0, 1.0], "source": "a.mp4", "truncated": False}
+    meta |= {"spans": [[0.0, 1.0], [1.0, 2.0]], "padded_frames": 1, **change}
+    group = [("npy", npy_bytes(np.ones((2, 4), np.float16))), ("txt", b"a"), ("json", json.dumps(meta).encode())]
+    found = Findings("ds_00000.tar")
+    schema = SampleSchema(4, "float16", tuple(meta), "first")
+    check_sample("vid_00000", [(name, memoryview(data)) for name, data in group], schema, [], {}, found)
+    assert {finding.code for finding in found} == ({code} if code else set())
+
+
 def test_every_code_is_planted_somewhere():
     planted = {code for table in (IN_TAR, ARCHIVES, IN_FOLDER) for _, text in table.values() for code in text.split()}
-    elsewhere = {"no_shards", "sample_vectors", "sample_rows", "sample_source"}
-    assert set(REMEDIES) - planted == elsewhere, "tested below, and in pipeline/test_recheck.py"
+    elsewhere = {"no_shards", "symlink", "card_placeholder", "json_spans", "generations"}
+    assert set(REMEDIES) - planted == elsewhere, "tested below, in test_contents.py and in test_generations.py"
     assert len({*IN_TAR, *ARCHIVES, *IN_FOLDER}) >= 30
 
 
@@ -502,7 +557,7 @@ def test_an_empty_folder(tmp_path: Path):
 
 
 def test_no_folder_is_the_users_mistake(tmp_path: Path):
-    with pytest.raises(UserError, match="is no folder"):
+    with pytest.raises(UserError, match="is not a folder"):
         verify(tmp_path / "nothing")
 
 
@@ -526,20 +581,20 @@ def test_a_code_that_is_none_is_refused():
 
 def command(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "builders", *arguments], cwd=root, capture_output=True, text=True, timeout=120
+        [sys.executable, "-m", "builders", *arguments], cwd=root, capture_output=True, text=True, timeout=280
     )
 
 
 def test_command_says_what_where_and_how_to_mend(root: Path, make_dataset: Any):
     folder = make_dataset()
     good = command(root, "verify", str(folder))
-    assert (good.returncode, good.stdout.splitlines()[-1]) == (0, "13 samples, 36 frames in 4 tars: all is well.")
+    assert (good.returncode, good.stdout.splitlines()[-1]) == (0, "13 samples, 36 frames in 4 tars: OK")
     flipped(folder)
     bad = command(root, "verify", str(folder))
     assert bad.returncode == 1
     assert bad.stdout.startswith("manifest_sha256  manifest.json\n    ds_00000.tar is ")
     assert f"→ {REMEDIES['manifest_sha256']}" in bad.stdout
-    assert bad.stdout.splitlines()[-1].endswith("1 thing wrong.")
+    assert bad.stdout.splitlines()[-1].endswith("1 problem found")
     none = command(root, "verify", str(folder / "nothing"))
     assert (none.returncode, none.stdout) == (2, "")
     assert none.stderr.startswith("error: ")

@@ -10,13 +10,13 @@ import numpy as np
 
 from preprocess.formats import manifest, splits
 from preprocess.formats.layout import Layout
-from preprocess.formats.shards import Parts, plan_shards, write_shard
+from preprocess.formats.shards import TripleBytes, plan_shards, write_shard
 from preprocess.formats.triples import caption_text, npy_bytes, triple_meta
 from preprocess.samples import DatasetSpec, Reject, Sample, canonical_json
 
 SPEC = DatasetSpec(
     name="demo",
-    hub_name="CLIP-Test",
+    title="Test",
     license="cc-by-4.0",
     citation="@misc{test, title = {A {T}est}, year = {2020}}",
     homepage="https://example.org/data",
@@ -71,6 +71,8 @@ def pack(
     per_shard: int = 4,
     encoding: dict[str, object] = ENCODING,
     hub_name: str = "CLIP-Test",
+    duration: Callable[[int], float] = lambda rows: rows - 0.5,
+    spans: Callable[[int], list[list[float]]] | None = None,
 ) -> Layout:
     """Writes shards, `splits.csv`, `sizes.json`, `manifest.json` and `rejects.jsonl` below `out`."""
     place = Layout(out, hub_name)
@@ -85,12 +87,15 @@ def pack(
         for split in ("train", "val", "test")
     }
 
-    def parts(key: str) -> Parts:
+    def parts(key: str) -> TripleBytes:
         i, sample = by_key[key]
         rows = vectors(i, sample)
-        meta = triple_meta(sample, len(rows), np.arange(len(rows)) * 1.0, len(rows) - 0.5, False)
+        meta = triple_meta(
+            *(sample, len(rows), np.arange(len(rows)) * 1.0, duration(len(rows)), False),
+            spans=spans and spans(len(rows)),
+        )
         text = caption_text(sample.captions, "first")
-        return Parts(npy_bytes(rows), text.encode(), canonical_json(meta).encode(), len(rows))
+        return TripleBytes(npy_bytes(rows), text.encode(), canonical_json(meta).encode(), len(rows))
 
     shards = plan_shards(kept, per_shard=per_shard)
     reports = [write_shard(place.dataset, shard, map(parts, shard.names)) for shard in shards]

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import html
 import io
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -20,7 +22,7 @@ from markdown_it import MarkdownIt
 
 from builders.verify import verify
 from dataset_cards import card
-from dataset_cards.facts import read_facts
+from dataset_cards.card_inputs import read_card_inputs
 from dataset_cards.prose import Prose, parse_prose
 from preprocess.errors import UserError
 from preprocess.formats.layout import Layout
@@ -28,7 +30,7 @@ from preprocess.samples import DatasetSpec, Reject, Sample
 from tests.cards.small import ENCODING, SPEC, pack, samples
 
 LOST = (
-    Reject("clip_000", "train", "find", "missing", "videos/clip_000.mp4 is not there"),
+    Reject("clip_000", "train", "find", "missing", "videos/clip_000.mp4 does not exist"),
     Reject("clip_005", "train", "decode", "unreadable", "not a container"),
     Reject("clip_002", "val", "decode", "unreadable", "not a container"),
 )
@@ -36,7 +38,7 @@ NO_PROSE = Prose()
 
 
 def write(place: Layout, spec: DatasetSpec = SPEC, prose: Prose = NO_PROSE, org: str | None = None) -> str:
-    return card.write_card(read_facts(spec, place, org, prose)).read_text()
+    return card.write_card(read_card_inputs(spec, place, org, prose)).read_text()
 
 
 def body(readme: str) -> str:
@@ -99,7 +101,7 @@ def test_no_card_of_a_shard_that_was_changed(out: Path) -> None:
     data = bytearray(shard.read_bytes())
     data[data.index(b"clip number")] ^= 1
     shard.write_bytes(data)
-    with pytest.raises(UserError, match=r"ds_00001\.tar is not what manifest\.json describes"):
+    with pytest.raises(UserError, match=r"ds_00001\.tar does not match manifest\.json"):
         write(place)
     shard.unlink()
     with pytest.raises(UserError, match=r"ds_00001\.tar is missing"):
@@ -126,8 +128,8 @@ def test_no_card_where_the_manifest_miscounts(out: Path) -> None:
 
 
 def test_no_card_before_the_build(out: Path) -> None:
-    with pytest.raises(UserError, match=r"manifest\.json is not there"):
-        read_facts(SPEC, Layout(out, "CLIP-Test"))
+    with pytest.raises(UserError, match=r"manifest\.json does not exist"):
+        read_card_inputs(SPEC, Layout(out, "CLIP-Test"))
 
 
 def test_the_same_files_give_the_same_bytes(out: Path) -> None:
@@ -164,11 +166,11 @@ def test_anchors_resolve_and_links_exist(out: Path) -> None:
 
 def test_the_list_of_rejects_goes_with_the_rejects(out: Path) -> None:
     place = pack(out, samples(), rejects=LOST)
-    assert "3 of 14 samples (21 %) could not be used" in write(place)
+    assert "3 of 14 samples (21%) could not be used" in write(place)
     assert ["unreadable", "1", "1"] in next(t for t in tables(write(place)) if t[0][0] == "reason")
     readme = write(pack(out, samples()))
     assert "rejects.jsonl" not in readme
-    assert "Nothing is left out: 14 samples went in" in readme
+    assert "No sample is missing: all 14 annotated samples are included." in readme
 
 
 def test_the_tree_shows_what_is_there(out: Path) -> None:
@@ -199,7 +201,7 @@ def test_labels(out: Path) -> None:
 
 
 def test_a_name_the_template_does_not_find_is_an_error(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    facts = read_facts(SPEC, pack(out, samples()))
+    facts = read_card_inputs(SPEC, pack(out, samples()))
     known = card.context(facts)
     for name in ("hub_name", "total", "evaluation"):
         monkeypatch.setattr(card, "context", lambda *_, name=name: {k: v for k, v in known.items() if k != name})
@@ -214,6 +216,14 @@ def test_an_id_the_hub_does_not_know_is_an_error(out: Path) -> None:
 
 
 def test_checksum_is_what_the_card_says_it_is(out: Path) -> None:
+    place = pack(out, samples())
+    tars = sorted(place.dataset.glob("ds_*.tar"))
+    listing = "".join(f"{hashlib.sha256(tar.read_bytes()).hexdigest()}  {tar.name}\n" for tar in tars)
+    assert f"| shards sha256 | `{hashlib.sha256(listing.encode()).hexdigest()}` |" in write(place)
+
+
+@pytest.mark.skipif(not shutil.which("sha256sum"), reason="the sha256sum program is not installed")
+def test_checksum_is_what_sha256sum_prints(out: Path) -> None:
     place = pack(out, samples())
     tars = sorted(path.name for path in place.dataset.glob("ds_*.tar"))
     each = subprocess.run(["sha256sum", *tars], cwd=place.dataset, capture_output=True, check=True).stdout
@@ -234,11 +244,16 @@ def test_the_code_on_the_page_runs(out: Path) -> None:
     """In a process of its own, with an empty cache, from the folder that holds `data/`."""
     readme = write(pack(out, samples()))
     blocks = re.findall(r"```python\n(.*?)```", readme, re.DOTALL)
-    assert len(blocks) == 4
+    assert len(blocks) == 6
+    compile(client := blocks.pop(4), "README.md", "exec")  # tests/clients makes the same call of the real reader
+    assert "EmbeddingWebDatasetReader" in client
     checks = (
         "assert {k: len(v) for k, v in dataset.items()} == {'train': 8, 'validation': 3, 'test': 3}\n"
         "assert sample['npy'].shape[1] == 8 and sample['json']['views'] % 10 == 0",
         "assert sample['__key__'] == 'vid_00000' and len(sample['npy'][0]) == 8",
+        "batch = next(iter(loader))\n"
+        "assert batch['embeddings'].shape[::2] == (8, 8) and batch['mask'].sum() == sum(map(len, rows['npy'])) > 8\n"
+        "assert not batch['embeddings'][~batch['mask']].any() and len(batch['text']) == 8",
         "assert embeddings.shape[1] == 8 and text == meta['captions'][0]",
         "assert batch['embeddings'].shape == (8, 16, 8) and batch['mask'].any(1).all()",
     )
@@ -255,6 +270,47 @@ def test_the_code_on_the_page_runs(out: Path) -> None:
 def test_one_sample_of_one_frame(out: Path) -> None:
     only = Sample(key="a", split="test", media="a.png", captions=("an image",))
     readme = write(pack(out, [only], lambda i, s: np.ones((1, 8), np.float16)))
-    assert "holds 1 sample as embeddings" in readme
+    assert "contains frame embeddings of 1 video," in readme
     assert list(split_table(readme)) == ["test"]
     assert 'split="test", streaming=True' in readme
+
+
+def test_image_sets_speak_of_images(out: Path) -> None:
+    images = [dataclasses.replace(s, media=f"{s.key}.png") for s in samples()]
+    layout = pack(out, images, lambda i, s: np.full((1, 8), i + 1, np.float16), duration=lambda rows: 0.0)
+    readme = write(layout)
+    page = body(readme)
+    assert "contains one embedding for each of 14 images" in page
+    assert "14 image embeddings of 8 dimensions" in page
+    assert "fps" not in page
+    assert "Videos are sampled" not in page
+    assert "frames per sample" not in page
+    assert "the images themselves are not part" in page.lower()
+    assert not (layout.dataset / "assets/frames.png").exists()
+    assert [row[0] for row in tables(readme)[0][1:]] == ["captions per sample", "words per caption"]
+    assert "Each image is resized" in page
+    assert "- image-embeddings\n" in readme
+    assert "- video\n" not in readme
+    assert verify(layout.dataset).findings == ()
+
+
+def test_datasets_of_clips_speak_of_clips(out: Path) -> None:
+    encoder = {**ENCODING["encoder"], "family": "xclip", "unit": "clip", "clip_frames": 4, "clip_stride": 4}
+    spans = {"spans": lambda rows: [[4.0 * i, 4.0 * i + 4] for i in range(rows)]}
+    layout = pack(out, samples(), encoding={**ENCODING, "encoder": encoder}, **spans)
+    readme = write(layout)
+    page = body(readme)
+    assert "contains clip embeddings of 14 videos" in page
+    assert "sampled frame k is the one on screen k seconds" in page
+    assert "clips per sample" in page
+    assert "### Clips per Sample" in page
+    assert "frame embeddings" not in page
+    assert next(t for t in tables(readme) if t[0][0] == "split")[0][3] == "clips"
+
+
+def test_a_figure_comes_first_and_the_contents_do_not_list_themselves(out: Path) -> None:
+    lines = body(write(pack(out, samples()))).split("\n")
+    lines = [line for line in lines if line.strip()]
+    assert lines[0].startswith("# ")
+    assert lines[1].startswith("![")
+    assert "Table of Contents" not in lines

@@ -1,4 +1,4 @@
-"""The command line, as a person meets it."""
+"""The command line, as a user calls it."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_card_and_page(out: Path, call: Call) -> None:
     ("arguments", "message"),
     [
         (["card", "demos"], "error: unknown dataset 'demos'. Did you mean 'demo'?"),
-        (["card", "demo"], "manifest.json is not there"),
+        (["card", "demo"], "manifest.json does not exist"),
         (["evaluate", "demo", "--task", "zero-shoot"], "unknown task 'zero-shoot'. Did you mean 'zero-shot'?"),
         (["evaluate", "demo", "--templates", "absent.txt"], "absent.txt cannot be read"),
         (["evaluate", "demo", "--device", "abacus"], "device 'abacus' cannot be used here"),
@@ -67,7 +67,7 @@ def test_the_module_runs(root: Path) -> None:
 
 
 def test_help_names_every_command() -> None:
-    assert [command.callback.__name__ for command in app.registered_commands] == ["card", "evaluate", "page", "example"]
+    assert [command.callback.__name__ for command in app.registered_commands] == ["card", "evaluate", "page"]
 
 
 def test_source_size_is_counted_once_and_kept(out: Path, call: Call, tmp_path: Path) -> None:
@@ -82,7 +82,7 @@ def test_source_size_is_counted_once_and_kept(out: Path, call: Call, tmp_path: P
     assert call("card", "demo", "--out", out)[0] == 0
     readme = layout.dataset / "README.md"
     first = readme.read_text()
-    assert "The source files take 140.0 kB" in first
+    assert "The source files take 140.0 kB; the embeddings are " in first
     for sample in ours:
         raw.joinpath(sample.media).unlink()
     assert call("card", "demo", "--out", out)[0] == 0

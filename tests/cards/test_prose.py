@@ -8,7 +8,7 @@ import pytest
 
 from dataset_cards import prose
 from dataset_cards.card import render
-from dataset_cards.facts import read_facts
+from dataset_cards.card_inputs import read_card_inputs
 from tests.cards.small import SPEC, pack, samples
 
 TEXT = """# A title
@@ -28,7 +28,7 @@ From there.
 
 Theirs.
 
-## How it was labelled
+## How it was labeled
 
 By hand.
 """
@@ -38,22 +38,22 @@ def test_sections_find_their_places() -> None:
     found = prose.parse_prose(TEXT)
     assert found.summary == "First *paragraph*."
     assert found.source_data == "From there.\n\n```\n## not a heading\n```"
-    assert found.licence == "Theirs."
-    assert found.more == (("How it was labelled", "By hand."),)
+    assert found.license == "Theirs."
+    assert found.more == (("How it was labeled", "By hand."),)
     assert (found.known_gaps, found.evaluation) == ("", "")
 
 
 def test_they_are_on_the_page_as_written(out: Path) -> None:
-    page = render(read_facts(SPEC, pack(out, samples()), prose=prose.parse_prose(TEXT)))
+    page = render(read_card_inputs(SPEC, pack(out, samples()), prose=prose.parse_prose(TEXT)))
     order = [
         "### Dataset Summary\n\nFirst *paragraph*.",
         "### Source Data\n\nFrom there.",
-        "## How it was labelled\n\nBy",
+        "## How it was labeled\n\nBy",
         "## Licensing Information\n\nTheirs.",
     ]
     places = [page.index(part) for part in order]
     assert places == sorted(places)
-    assert "[How it was labelled](#how-it-was-labelled)" in page
+    assert "[How it was labeled](#how-it-was-labeled)" in page
     assert "A title" not in page
     assert "editors" not in page
 

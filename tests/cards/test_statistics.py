@@ -11,14 +11,31 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dataset_cards.facts import dataset_sha256, read_shards, rows, spread_rows
-from dataset_cards.statistics import collect, json_type, merge, summary
+from dataset_cards.card_inputs import dataset_sha256, read_shards, rows, spread_rows
+from dataset_cards.statistics import collect, merge, summary
 from preprocess.formats.manifest import read
 from tests.cards.small import pack, samples
 
 
 def row(frames: int, **meta: object) -> tuple[str, np.ndarray, str, dict[str, object]]:
     return "vid", np.zeros((frames, 4), np.float16), "a text of five words", meta
+
+
+@pytest.mark.parametrize(
+    ("rows_", "thing"),
+    [
+        ([(1, 0.0), (1, 0.0)], "image"),
+        ([(1, 0.0), (1, 2.0)], "file"),
+        ([(1, 2.0), (3, 2.0)], "video"),
+        ([(1, None), (3, 2.0)], "video"),
+        ([(2, 0.0)], "file"),
+    ],
+)
+def test_what_a_dataset_is_made_of(rows_: list[tuple[int, float | None]], thing: str) -> None:
+    """An image is one row that lasts no time; a video of one frame lasts as long as that is shown."""
+    found = collect([("train", [row(frames, duration=duration) for frames, duration in rows_])]).total
+    assert found.thing == thing
+    assert found.is_images == (thing == "image")
 
 
 def test_counts_of_packed_samples(out: Path) -> None:
@@ -39,8 +56,8 @@ def test_counts_of_packed_samples(out: Path) -> None:
     total = found.total
     assert (total.samples, total.frames) == (30, sum(1 + i % 4 for i in range(30)))
     assert found.labels == ("class 0", "class 1", "class 2")
-    assert found.fields["views"] == "int"
-    assert found.fields["timestamps"] == "list of float"
+    assert str(found.types["views"]) == "int"
+    assert str(found.types["timestamps"]) == "list of float"
 
 
 def test_gaps_in_the_metadata() -> None:
@@ -57,9 +74,9 @@ def test_gaps_in_the_metadata() -> None:
     assert train.known_durations_s.tolist() == [3.0]
     assert train.words.tolist() == [5, 1, 2]
     assert train.labels == {}
-    assert found.fields["label"] == "string or null"
-    assert found.fields["duration"] == "float or null"
-    assert found.fields["late"] == "float"
+    assert str(found.types["label"]) == "string or null"
+    assert str(found.types["duration"]) == "float or null"
+    assert str(found.types["late"]) == "float"
     assert merge([]).samples == 0
 
 
@@ -74,14 +91,6 @@ def test_summary_is_the_standard_librarys() -> None:
         (stdlib.median(listed), stdlib.mean(listed), cuts[94])
     )
     assert summary(np.empty(0)) is None
-
-
-@pytest.mark.parametrize(
-    ("value", "kind"),
-    [(True, "bool"), (1, "int"), (1.0, "float"), ("a", "string"), ({}, "object"), ([1, "a"], "list of int or string")],
-)
-def test_json_type(value: object, kind: str) -> None:
-    assert json_type(value) == kind
 
 
 def test_spread_rows_are_spread(out: Path) -> None:
@@ -100,8 +109,10 @@ def test_the_checksum_does_not_depend_on_the_order(out: Path) -> None:
     assert dataset_sha256(shards) == dataset_sha256(shards[::-1]) != dataset_sha256(shards[1:])
 
 
-@pytest.mark.parametrize("name", ["markup", "words", "loading", "statistics"])
+@pytest.mark.parametrize(
+    "name", ["dataset_cards.markup", "dataset_cards.words", "builders.json_types", "builders.loading"]
+)
 def test_examples_in_docstrings(name: str) -> None:
-    found = doctest.testmod(importlib.import_module(f"dataset_cards.{name}"))
+    found = doctest.testmod(importlib.import_module(name))
     assert found.attempted
     assert not found.failed

@@ -112,12 +112,13 @@ sys.modules["datasets"].__path__ = [str(checkout / "datasets")]
 from datasets.dataset import BaseDataset  # noqa: E402
 
 with tempfile.TemporaryDirectory() as temporary:
-    for name, make, config, split in (
-        ("didemo", make_didemo, "didemo.json", "val"),
-        ("msrvtt", make_msrvtt, "msrvtt-jsfusion.json", "test"),
+    for name, make, config in (
+        ("didemo", make_didemo, "didemo.json"),
+        ("msrvtt", make_msrvtt, "msrvtt-jsfusion.json"),
     ):
         raw = Path(temporary, "raw", name)
         raw.mkdir(parents=True)
         texts = make(raw)
         frames, annotations = export(name, raw, Path(temporary, "out", name))
-        check(BaseDataset, settings(checkout, config, frames), annotations / f"{split}.json", texts)
+        cfg = settings(checkout, config, frames)
+        check(BaseDataset, cfg, annotations / Path(cfg.val_annot).name, texts)  # the file that its own config names

@@ -1,4 +1,4 @@
-"""clip-video-encode's `EmbeddingWebDatasetReader`, from its file as it is: every split, with texts and metadata."""
+"""clip-video-encode's unmodified `EmbeddingWebDatasetReader`: every split, with texts and metadata."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ spec.loader.exec_module(reader)
 tars = [line.split(",") for line in (folder / "splits.csv").read_text().splitlines()[1:]]
 for split, samples in expected.items():
     urls = [str(folder / tar) for tar, of_tar in tars if of_tar == split]
-    # A batch of one is all it can make of metadata with nulls: that is how its own evaluation calls it.
+    # As its own evaluation calls it; larger batches of metadata with nulls are not possible.
     batches = list(reader.EmbeddingWebDatasetReader(urls, 200, 1, 1, enable_text=True, enable_meta=False))
     assert len(batches) == len(samples)
     for batch, sample in zip(batches, samples.values(), strict=True):
@@ -38,6 +38,7 @@ for split, samples in expected.items():
 urls = [str(folder / tar) for tar, _ in tars]
 everything = reader.create_embeddingwebdataset(urls, standard_seq_len=-1, enable_meta=True)
 assert [item["meta"] for item in everything] == [s["meta"] for samples in expected.values() for s in samples.values()]
-assert sum(len(batch["text"]) for batch in reader.EmbeddingWebDatasetReader(urls, 32, 4, 2)) == sum(
-    map(len, expected.values())
-)
+# As on the dataset card, which imports it from `clip_video_encode.dataset`.
+batches = list(reader.EmbeddingWebDatasetReader(urls, standard_seq_len=200, batch_size=64, num_prepro_workers=2))
+assert sum(len(batch["text"]) for batch in batches) == sum(map(len, expected.values()))
+assert all(batch["embeddings"].shape[1] == batch["zero_mask"].shape[1] == 200 for batch in batches)

@@ -1,6 +1,7 @@
 """ttt-video-dit's `PreembeddingDataset` and data module, unmodified: the training JSONL of every stage of `long-demo`.
 
-The training set is made here by our command, as a person would; the dataset that is handed in is not used.
+The training sets are made here by our commands, as a user would: `long-demo`, and what the guide starts from (folders
+of clips of 9 and 18 s at 16 frames per second, a JSONL of scene flags and texts). The dataset handed in is not used.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+import av
+import numpy as np
 import torch
 
 REQUIREMENTS = ("decord==0.6.0",)
@@ -18,11 +21,13 @@ REPOSITORY = "test-time-training/ttt-video-dit"
 INHERIT = True
 
 ROOT = Path(__file__).resolve().parent.parent.parent
+GUIDE_SIZE = (32, 48)
 sys.path.insert(0, sys.argv[3])
 from ttt.datasets.preembedding_dataset import PreembeddingDataModule, PreembeddingDataset  # noqa: E402
 
 
-def check_stage(folder: Path, seconds: int) -> int:
+def check_stage(folder: Path, seconds: int, size: tuple[int, int] = (64, 96)) -> int:
+    height, width = size[0] // 8, size[1] // 8
     jsonl = folder / f"train_{seconds:02d}s.jsonl"
     rows = [json.loads(line) for line in jsonl.read_text("utf-8").splitlines()]
     dataset = PreembeddingDataset(str(folder), 2.0, str(jsonl))
@@ -31,8 +36,8 @@ def check_stage(folder: Path, seconds: int) -> int:
         item = dataset.get_data_by_index(number)  # `dataset[number]` would swallow an error
         moments = torch.load(folder / row["vid_emb"], weights_only=True)
         latent_frames = 16 * seconds // 4 + 1
-        assert moments.shape == (latent_frames, 32, 8, 12)
-        assert item["vae_emb"].shape == (latent_frames, 16, 8, 12)
+        assert moments.shape == (latent_frames, 32, height, width)
+        assert item["vae_emb"].shape == (latent_frames, 16, height, width)
         assert item["vae_emb"].dtype == torch.bfloat16
         # Scaled by the loader, not by us: a draw around the mean, with the deviation that the log-variance says.
         mean, logvar = moments.float().chunk(2, dim=1)
@@ -49,6 +54,38 @@ def check_stage(folder: Path, seconds: int) -> int:
     return len(rows)
 
 
+def write_clip(path: Path, seconds: int) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4", rate=16)
+        stream.height, stream.width = GUIDE_SIZE
+        for frame in range(16 * seconds + 1):
+            pixels = np.full((*GUIDE_SIZE, 3), frame % 200, np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
+        container.mux(stream.encode(None))
+
+
+def import_guide_set(root: Path, models: Path, seconds: int) -> Path:
+    """Two clips of one folder, each a data point, through our commands; returns the training set."""
+    clips, count = root / f"clips{seconds}", seconds // 3
+    for number in range(2):
+        write_clip(clips / "episode" / f"video_sample_{number}.mp4", seconds)
+    flags = {"scene_start": [True] + [False] * (count - 1), "scene_end": [False] * (count - 1) + [True]}
+    line = json.dumps({**flags, **{f"text_{i}": f"a red circle {i}" for i in range(count)}})
+    (root / "lines.jsonl").write_text(f"{line}\n" * 2, encoding="utf-8")
+    folder = root / f"set{seconds}"
+    for step, *more in (
+        ("import", "--raw", clips, "--annotations", root / "lines.jsonl", "--size", "x".join(map(str, GUIDE_SIZE))),
+        ("latents", "--vae", models, "--device", "cpu"),
+        ("text", "--model", models, "--device", "cpu"),
+        ("jsonl", "--seconds", seconds),
+        ("check",),
+    ):
+        command = [sys.executable, "-m", "preprocess", "long-video", step, folder, *more]
+        subprocess.run(list(map(str, command)), cwd=ROOT, check=True)
+    return folder
+
+
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as temporary:
         command = [sys.executable, "-m", "preprocess", "long-video", "demo", "--out", temporary, "--seconds", "3,9,18"]
@@ -57,4 +94,7 @@ if __name__ == "__main__":
         torch.distributed.init_process_group("gloo", f"file://{temporary}/group", rank=0, world_size=1)
         counts = {seconds: check_stage(Path(temporary) / "long-demo", seconds) for seconds in (3, 9, 18)}
         assert counts == {3: 12, 9: 3, 18: 1}, counts
+        models = Path(temporary) / "long-demo" / "models"
+        for seconds in (9, 18):
+            assert check_stage(import_guide_set(Path(temporary), models, seconds), seconds, GUIDE_SIZE) == 2
         torch.distributed.destroy_process_group()

@@ -1,17 +1,17 @@
-"""Has programs that others wrote read a dataset of ours, unmodified: `make clients`.
+"""Runs unmodified readers of other projects on a dataset of ours: `make clients`.
 
     webdataset          passed    3 s
     clip_video_encode   passed   21 s
     laion_wds           not run       not below CLIENTS_DIR, and git clone https://github.com/… failed
 
-Each client is one file here, `check_<name>.py`, which says at its top what it needs and runs in an environment of its
-own below `.venv-clients/`, called as `check_<name>.py <dataset> <expected.json> <checkout>`:
+Each client is one file here, `check_<name>.py`, which declares at its top what it needs. It runs in an environment of
+its own below `.venv-clients/`, called as `check_<name>.py <dataset> <expected.json> <checkout>`:
 
     REQUIREMENTS = ("webdataset", "numpy")              from PyPI
     REPOSITORY = "iejMac/clip-video-encode"             below CLIENTS_DIR, else cloned from GitHub; "" for none
     INHERIT = True                                      sees the project's own packages too (torch is large)
 
-A client that cannot be had is reported as not run, and does not count as passed; the exit code is 1 if any failed.
+An unavailable client is reported as not run, and does not count as passed; the exit code is 1 if any failed.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import ast
 import io
 import json
 import os
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -57,11 +58,11 @@ class Check:
 
 
 class NotRun(Exception):
-    """The client cannot be had here."""
+    """The client is unavailable."""
 
 
 def read_check(path: Path) -> Check:
-    """Reads the constants without running the file: what it imports is not installed here."""
+    """Reads the constants without running the file: its imports are not installed here."""
     constants: dict[str, Any] = {}
     for node in ast.parse(path.read_text("utf-8")).body:
         if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
@@ -72,7 +73,7 @@ def read_check(path: Path) -> Check:
 
 
 def environment(check: Check) -> Path:
-    """The Python of the client's own environment, made when it is first asked for."""
+    """The Python of the client's own environment, created on first use."""
     folder = ROOT / ".venv-clients" / check.name
     python = folder / "bin" / "python"
     done = folder / "requirements.txt"  # written last
@@ -91,7 +92,7 @@ def environment(check: Check) -> Path:
 
 
 def checkout(check: Check) -> str:
-    """The folder of the client's repository, or nothing where it needs none."""
+    """The folder of the client's repository, or an empty string if it needs none."""
     if not check.repository:
         return ""
     given = os.environ.get("CLIENTS_DIR")
@@ -100,6 +101,8 @@ def checkout(check: Check) -> str:
         url = f"https://github.com/{check.repository}"
         folder.parent.mkdir(parents=True, exist_ok=True)
         command = ["git", "clone", "--quiet", "--depth", "1", url, str(folder)]
+        if not shutil.which("git"):
+            raise NotRun("not below CLIENTS_DIR, and git is not installed")
         quiet = {**os.environ, "GIT_TERMINAL_PROMPT": "0"}
         if subprocess.run(command, env=quiet, stderr=subprocess.DEVNULL).returncode:
             raise NotRun(f"not below CLIENTS_DIR, and git clone {url} failed")
@@ -130,7 +133,7 @@ def expectation(folder: Path) -> dict[str, dict[str, Any]]:
 
 
 def main() -> int:
-    """Runs all clients, or those that are named; a first argument that is a folder is the dataset they read."""
+    """Runs all clients, or those named; if the first argument is a folder, it is the dataset to read."""
     arguments = sys.argv[1:]
     with tempfile.TemporaryDirectory() as temporary:
         if arguments and Path(arguments[0]).is_dir():
@@ -151,7 +154,7 @@ def main() -> int:
             except NotRun as reason:
                 print(f"not run  {reason}")
                 continue
-            # Not from the project's root, so that nothing of ours can be imported.
+            # Run outside the project's root, so that the project's packages cannot be imported.
             done = subprocess.run(command, cwd=temporary, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
             failed += done.returncode != 0
             print(f"{'failed' if done.returncode else 'passed'}  {time.monotonic() - start:4.0f} s")

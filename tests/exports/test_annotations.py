@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-import importlib.util
+import importlib
 import json
 from pathlib import Path
 
@@ -9,9 +9,9 @@ import pytest
 from preprocess import recipes
 from preprocess.errors import UserError
 from preprocess.exports.annotations import adaclip_entries, video_names, write_annotations
+from preprocess.exports.commands import export_annotations
 from preprocess.samples import RecipeOptions, Sample
-
-FIXTURES = Path(__file__).parent.parent / "recipes" / "fixtures"
+from tests.media_files import write_video
 
 
 def read(name: str, raw: Path) -> list[Sample]:
@@ -50,8 +50,9 @@ def test_msrvtt_1k_a_equals_adaclips_own_file(shared_data: Path, tmp_path: Path)
     (raw / "MSRVTT_JSFUSION_test.csv").write_bytes(published)
     report = write_annotations(read("msrvtt", raw), raw, tmp_path / "out")
     assert report.missing == ("MSRVTT/videos/all/video0.mp4",)
-    assert [path.name for path in report.files] == ["test.json"]
-    assert json.loads((tmp_path / "out/test.json").read_text(encoding="utf-8")) == reference
+    assert [path.name for path in report.files] == ["test.json", "val.json"]
+    for path in report.files:
+        assert json.loads(path.read_text(encoding="utf-8")) == reference
 
 
 @pytest.mark.parametrize(
@@ -63,7 +64,7 @@ def test_msrvtt_1k_a_equals_adaclips_own_file(shared_data: Path, tmp_path: Path)
                 "train": {
                     "v_QOlSCBRmfWY": {
                         "extension": "mp4",
-                        "sentences": ["A young woman is seen.", " She dances. "],
+                        "sentences": ["A young woman is seen.", "She dances."],
                         "timestamps": [[0.0, 20.0], [10.5, 30.5]],
                         "duration": 82.73,
                     }
@@ -71,7 +72,7 @@ def test_msrvtt_1k_a_equals_adaclips_own_file(shared_data: Path, tmp_path: Path)
                 "val": {
                     "v_-bwYJwnwb8E": {
                         "extension": "mkv",
-                        "sentences": ["The lady lifts a barbell.", " The lady drops it."],
+                        "sentences": ["The lady lifts a barbell.", "The lady drops it."],
                         "timestamps": [[0.0, 20.0], [21.0, 41.0]],
                         "duration": 82.73,
                     }
@@ -81,13 +82,8 @@ def test_msrvtt_1k_a_equals_adaclips_own_file(shared_data: Path, tmp_path: Path)
     ],
 )
 def test_entries_of_other_datasets(name: str, expected: dict[str, dict[str, object]], tmp_path: Path) -> None:
-    spec = importlib.util.spec_from_file_location("made", FIXTURES / f"{name}.py")
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
     (tmp_path / "raw").mkdir()
-    raw = module.make(tmp_path / "raw")
+    raw = importlib.import_module(f"tests.recipes.fixtures.{name}").make(tmp_path / "raw")
     samples = read(name, raw)
     write_annotations(samples, raw, tmp_path / "out")
     for split, entries in expected.items():
@@ -118,6 +114,18 @@ def test_names_are_folder_names_and_unique() -> None:
         "list": "list",
     }
     assert adaclip_entries(samples)["test"]["a.w@N01"] == {"extension": "webm", "sentences": ["c"]}
+
+
+def test_the_name_of_a_missing_video_cannot_control_the_terminal(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_video(tmp_path / "a.mp4", 3)
+    rows = "videoLoc,caption,split\na.mp4,a,train\n\x1b[2J\x9b.mp4,b,train\n"
+    (tmp_path / "list.csv").write_text(rows, "utf-8")
+    export_annotations("table", str(tmp_path / "list.csv"), tmp_path / "out")
+    shown = capsys.readouterr().out
+    assert r"the first is \x1b[2J\x9b.mp4" in shown
+    assert not {"\x1b", "\x9b"} & set(shown)
 
 
 def test_nothing_is_written_when_no_video_is_there(tmp_path: Path) -> None:

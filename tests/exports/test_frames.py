@@ -16,14 +16,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from preprocess.errors import SettingsError, UserError
+from preprocess.errors import REASONS, SettingsError, UserError
 from preprocess.exports import frames
 from preprocess.exports.annotations import write_annotations
-from preprocess.exports.frames import Extraction, FrameSettings, FramesReport, RunOptions, extract, write_frames
+from preprocess.exports.frames import Extraction, FrameExportSettings, FramesReport, extract, write_frames
+from preprocess.media import iter_frames
+from preprocess.media.frames import Restart
 from preprocess.media.sampling import Sampling
 from preprocess.media.video import read_video
-from preprocess.pipeline import plan
-from preprocess.pipeline.executors import Watch
+from preprocess.runtime.options import RunOptions
+from preprocess.runtime.protocol import Watch
+from preprocess.runtime.runner import Task
 from preprocess.samples import Reject, Sample
 from tests.media_files import all_frames, moving_noise, write_audio, write_video
 
@@ -42,15 +45,15 @@ def raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def samples() -> list[Sample]:
-    """One per file, one that is not there, and one that takes half a second of a video that another one takes whole."""
+    """One per file, one that does not exist, and one that takes half a second of a video that another takes whole."""
     files = ("a.mp4", "b.mp4", "c.mp4", "photo.png", "sound.mp4", "gone.mp4")
     whole = [Sample(name[:-4], "train", name, ("x",), meta={"videoID": f"{name[:-4]}.x@N01"}) for name in files]
     return [*whole, Sample("part", "test", "c.mp4", ("x",), start_s=0.5, end_s=1.0, meta={"videoID": "part"})]
 
 
-def run(raw: Path, out: Path, settings: FrameSettings | None = None, **options: Any) -> FramesReport:
+def run(raw: Path, out: Path, settings: FrameExportSettings | None = None, **options: Any) -> FramesReport:
     wanted = RunOptions(**{"workers": 2, **options})
-    return write_frames("folder", samples(), raw, out, settings or FrameSettings(), wanted)
+    return write_frames("folder", samples(), raw, out, settings or FrameExportSettings(), wanted)
 
 
 def pixels(folder: Path) -> list[np.ndarray]:
@@ -112,22 +115,49 @@ def test_rejects_and_settings_are_written(whole: Path) -> None:
 
 
 def test_rate_size_and_quality(raw: Path, whole: Path, tmp_path: Path) -> None:
-    run(raw, tmp_path, FrameSettings(fps=5, short_side=24, quality=60))
+    run(raw, tmp_path, FrameExportSettings(fps=5, short_side=24, quality=60))
     expected, _ = all_frames(raw / "c.mp4")
     small = [np.asarray(Image.fromarray(frame).resize((32, 24), Image.Resampling.BICUBIC)) for frame in expected[::2]]
     assert len(small) == 13
     assert same(pixels(tmp_path / "c.x@N01"), small, quality=60)
-    run(raw, tmp_path / "coarse", FrameSettings(quality=10))
+    run(raw, tmp_path / "coarse", FrameExportSettings(quality=10))
     sizes = [sum(path.stat().st_size for path in out.glob("*/*.jpg")) for out in (tmp_path / "coarse", whole)]
     assert sizes[0] < sizes[1] / 2
 
 
 def test_a_frame_on_screen_for_several_steps_is_written_for_each(raw: Path, tmp_path: Path) -> None:
-    run(raw, tmp_path, FrameSettings(fps=20, short_side=1000))
+    run(raw, tmp_path, FrameExportSettings(fps=20, short_side=1000))
     expected, _ = all_frames(raw / "a.mp4")
     made = pixels(tmp_path / "a.x@N01")
     assert len(made) == 24
     assert same(made, expected.repeat(2, axis=0))
+
+
+def test_a_frame_is_encoded_once_however_often_it_is_repeated(
+    raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    saved: list[str] = []
+    save = Image.Image.save
+
+    def counted(self: Image.Image, file: Path, *arguments: Any, **options: Any) -> None:
+        saved.append(file.name)
+        save(self, file, *arguments, **options)
+
+    monkeypatch.setattr(Image.Image, "save", counted)
+    sample = Sample("a", "train", "a.mp4", ("x",))
+    report = extract(sample, str(raw), tmp_path / "a", FrameExportSettings(fps=30))
+    assert not isinstance(report, Reject)
+    assert report.frames == 36
+    assert saved == [f"image_{1 + 3 * number:05d}.jpg" for number in range(12)]
+    files = sorted((tmp_path / "a").iterdir())
+    assert {file.stat().st_nlink for file in files} == {1}, "changing one of them must not change another"
+    assert report.bytes == sum(file.stat().st_size for file in files)
+
+
+def test_a_rate_out_of_range_is_refused_at_once() -> None:
+    for fps in (0.0, -1.0, 1e9, float("nan")):
+        with pytest.raises(ValueError, match=f"sampling value .*got {fps!r}"):
+            FrameExportSettings(fps=fps)
 
 
 def test_a_second_run_writes_nothing_and_another_kind_is_refused(raw: Path, whole: Path) -> None:
@@ -135,7 +165,7 @@ def test_a_second_run_writes_nothing_and_another_kind_is_refused(raw: Path, whol
     report = run(raw, whole)
     assert (report.written, report.kept, sum(report.rejects.values())) == (0, 5, 2)
     with pytest.raises(SettingsError, match=r"fps = None, not 2"):
-        run(raw, whole, FrameSettings(fps=2))
+        run(raw, whole, FrameExportSettings(fps=2))
     assert {path: path.stat().st_mtime_ns for path in whole.glob("*/*")} == before
 
 
@@ -159,13 +189,13 @@ def test_an_interrupted_run_goes_on(raw: Path, whole: Path, tmp_path: Path) -> N
 class Dying(Extraction):
     """The real extraction, whose process dies on one video once it has written frames: FFmpeg's faults come unasked."""
 
-    def __call__(self, chunk: plan.Chunk, watch: Watch) -> Iterator[Any]:
-        (sample,) = chunk.samples
+    def __call__(self, task: Task[Sample], watch: Watch) -> Iterator[Any]:
+        (sample,) = task.items
         if sample.key == "a":
             watch(sample.key)
             extract(sample, self.raw, self.out / ".a.tmp", self.settings)
             os.abort()
-        yield from Extraction.__call__(self, chunk, watch)
+        yield from Extraction.__call__(self, task, watch)
 
 
 def test_a_crash_costs_one_video(raw: Path, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -177,15 +207,33 @@ def test_a_crash_costs_one_video(raw: Path, whole: Path, tmp_path: Path, monkeyp
     ]
     monkeypatch.undo()
     assert run(raw, tmp_path).written == 0, "a reject is not tried again by itself"
-    assert run(raw, tmp_path, retry=True).written == 1
-    assert content(tmp_path) == content(whole)
+    assert run(raw, tmp_path, retry=frozenset(REASONS)).written == 1
+    rejected = [json.loads(line) for line in (tmp_path / "rejects.jsonl").read_text().splitlines()]
+    assert {reject["attempts"] for reject in rejected} == {2}
+    expected = content(whole)
+    assert {**content(tmp_path), "rejects.jsonl": expected["rejects.jsonl"]} == expected
+
+
+def test_a_video_that_was_replaced_is_exported_again(tmp_path: Path) -> None:
+    raw = tmp_path / "raw"
+    for name in ("a", "b"):
+        write_video(raw / f"{name}.mp4", 3)
+    listed = [Sample(name, "train", f"{name}.mp4", ("x",)) for name in ("a", "b")]
+    arguments = (raw, tmp_path / "out", FrameExportSettings(), RunOptions(workers=1))
+    write_frames("folder", listed, *arguments)
+    (raw / "b.mp4").unlink()
+    write_video(raw / "b.mp4", 5)
+    report = write_frames("folder", listed, *arguments)
+    assert (report.written, report.changed, report.kept) == (1, 1, 1)
+    assert [len(list((tmp_path / "out" / name).iterdir())) for name in ("a", "b")] == [3, 5]
+    assert write_frames("folder", listed, *arguments).kept == 2
 
 
 def test_a_missing_video_is_tried_again_when_it_is_there(tmp_path: Path) -> None:
     raw = tmp_path / "raw"
     write_video(raw / "a.mp4", 3)
     listed = [Sample(name, "train", f"{name}.mp4", ("x",)) for name in ("a", "late")]
-    arguments = (raw, tmp_path / "out", FrameSettings(), RunOptions(workers=1))
+    arguments = (raw, tmp_path / "out", FrameExportSettings(), RunOptions(workers=1))
     assert dict(write_frames("folder", listed, *arguments).rejects) == {"missing": 1}
     write_video(raw / "late.mp4", 4)
     report = write_frames("folder", listed, *arguments)
@@ -195,20 +243,23 @@ def test_a_missing_video_is_tried_again_when_it_is_there(tmp_path: Path) -> None
 def test_no_frame_at_all_is_an_error(tmp_path: Path) -> None:
     gone = [Sample("a", "train", "a.mp4", ("x",))]
     with pytest.raises(UserError, match=r"none of 1 samples gives a frame. .*rejects\.jsonl says why"):
-        write_frames("folder", gone, tmp_path, tmp_path / "out", FrameSettings(), RunOptions(workers=1))
+        write_frames("folder", gone, tmp_path, tmp_path / "out", FrameExportSettings(), RunOptions(workers=1))
 
 
 def test_a_damaged_file_gives_what_decodes_and_nothing_else(tmp_path: Path) -> None:
-    """Decoding begins anew when it meets the damage, after frames were written, and then numbers them otherwise."""
+    """Decoding restarts when it meets the damage, after frames were written, and then numbers them differently."""
     video = write_video(tmp_path / "hurt.mp4", 40)
     damaged = bytearray(video.read_bytes())
     middle = len(damaged) // 2
     damaged[middle : middle + 300] = np.random.default_rng(0).bytes(300)
     video.write_bytes(damaged)
+    records = list(iter_frames(video, Sampling.every_nth(1)))
+    restart = next(number for number, record in enumerate(records) if isinstance(record, Restart))
+    assert restart > 0, "frames were written before"
     clip = read_video(video, Sampling.every_nth(1))
     assert clip.truncated
     assert 10 < len(clip.frames.pixels) < 40
-    report = extract(Sample("hurt", "train", "hurt.mp4", ("x",)), str(tmp_path), tmp_path / "f", FrameSettings())
+    report = extract(Sample("hurt", "train", "hurt.mp4", ("x",)), str(tmp_path), tmp_path / "f", FrameExportSettings())
     assert not isinstance(report, Reject)
     assert (report.frames, report.truncated) == (len(clip.frames.pixels), True)
     assert same(pixels(tmp_path / "f"), clip.frames.pixels)
@@ -219,11 +270,11 @@ def test_memory_does_not_grow_with_the_clip(tmp_path: Path) -> None:
     script = """
 import resource, sys
 from pathlib import Path
-from preprocess.exports.frames import FrameSettings, extract
+from preprocess.exports.frames import FrameExportSettings, extract
 from preprocess.samples import Sample
-extract(Sample("b", "train", "b.mp4", ("x",)), sys.argv[1], Path(sys.argv[1], "one"), FrameSettings())
+extract(Sample("b", "train", "b.mp4", ("x",)), sys.argv[1], Path(sys.argv[1], "one"), FrameExportSettings())
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-report = extract(Sample("a", "train", "a.mp4", ("x",)), sys.argv[1], Path(sys.argv[1], "many"), FrameSettings())
+report = extract(Sample("a", "train", "a.mp4", ("x",)), sys.argv[1], Path(sys.argv[1], "many"), FrameExportSettings())
 print(report.frames, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
 """
     import av
@@ -253,7 +304,8 @@ def test_the_command(raw: Path, tmp_path: Path, root: Path) -> None:
     out = tmp_path / "out"
     command = [sys.executable, "-m", "preprocess", "frames", "folder", "--raw", str(raw), "--out", str(out)]
     command += ["--split", "1,0,0", "--fps", "1", "--short-side", "24", "--workers", "2"]
-    ended = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
+    strict = [*command, "--max-reject-rate", "0.1"]
+    ended = subprocess.run(strict, cwd=root, capture_output=True, text=True, check=False)
     assert ended.returncode == 1, "one of five does not decode"
     assert "written   4 videos, 7 frames" in ended.stdout
     assert "1 of 5 samples could not be decoded" in ended.stderr

@@ -8,7 +8,9 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
+from preprocess.__main__ import app
 from preprocess.errors import AnnotationError, RawDataError, UserError
 from preprocess.exports.llama_factory import Choice, duration_s, export, merged_info
 
@@ -42,7 +44,7 @@ def write_questions(raw: Path, rows: list[tuple[str, str, str | None]], split: s
 
 @pytest.fixture
 def raw(tmp_path: Path) -> Path:
-    """Five videos: two long enough, a short one, one that is text, and one that is not there."""
+    """Five videos: two long enough, a short one, one that is text, and one that does not exist."""
     folder = tmp_path / "raw"
     make_video(folder / "videos/v_long.mp4", 25)
     make_video(folder / "videos/v_longer.mkv", 30)
@@ -90,7 +92,7 @@ def test_n_seconds_and_name_choose(raw: Path, tmp_path: Path) -> None:
     shutil.copyfile(raw / "val_q.json", raw / "val_q_500.json")
     (raw / "val_q.json").unlink()
     assert export(raw, tmp_path / "data", Choice("val", name="val_q_500")).questions == 3
-    with pytest.raises(RawDataError, match=r"holds no val_q\.json"):
+    with pytest.raises(RawDataError, match=r"has none of val_q\.json; found: val_a\.json"):
         export(raw, tmp_path / "data", Choice("val"))
 
 
@@ -163,7 +165,7 @@ def test_merging_into_llama_factorys_own_file_adds_lines_only(shared_data: Path,
     assert after[len(before) - 2] == before[-2] + ","
     demo = json.loads(own.read_text(encoding="utf-8"))["mllm_video_demo"]
     title = "activitynet_qa_val_250_limit_20s"
-    assert merged_info(own, title)[title] == {**demo, "file_name": f"{title}.json"}
+    assert merged_info(own, Choice("val"))[title] == {**demo, "file_name": f"{title}.json"}
 
 
 def test_the_published_test_questions_in_one_go(shared_data: Path, tmp_path: Path) -> None:
@@ -182,3 +184,37 @@ def test_the_published_test_questions_in_one_go(shared_data: Path, tmp_path: Pat
     assert len({video for row in found for video in row["videos"]}) == report.videos == 800
     assert Counter(len(row["videos"]) for row in found) == {1: 8000}
     assert all(row["messages"][0]["content"].count("<video>") == 1 for row in found)
+
+
+def test_the_options_of_the_original_guide_work_as_they_are_spelled(raw: Path, tmp_path: Path) -> None:
+    line = ["--raw", str(raw), "--out", str(tmp_path / "data"), "-name", "val_q", "-type", "val"]
+    done = CliRunner().invoke(app, ["llama-factory", *line, "-n", "1", "-seconds", "25"], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    assert (tmp_path / "data/activitynet_qa_val_1_limit_25s.json").is_file()
+
+
+def test_train_is_also_entered_under_the_name_in_the_guides_commands(raw: Path, tmp_path: Path) -> None:
+    for split in "qa":
+        (raw / f"val_{split}.json").rename(raw / f"train_{split}.json")
+    export(raw, tmp_path / "data", Choice("train", n=2))
+    entries = json.loads((tmp_path / "data/dataset_info.json").read_text(encoding="utf-8"))
+    assert list(entries) == ["activitynet_qa_train_2_limit_20s", "activitynet_qa_2_limit_20s"]
+    assert {entry["file_name"] for entry in entries.values()} == {"activitynet_qa_train_2_limit_20s.json"}
+
+
+def test_names_can_be_registered_with_an_empty_file(raw: Path, tmp_path: Path) -> None:
+    out = tmp_path / "data"
+    out.mkdir()
+    (out / "activitynet.json").write_text("[1]")
+    line = ["llama-factory", "--raw", str(raw), "--out", str(out), "-type", "val"]
+    names = ["--register", "caltech101", "--register", "activitynet"]
+    for _ in range(2):
+        done = CliRunner().invoke(app, [*line, *names], catch_exceptions=False)
+        assert done.exit_code == 0, done.output
+        entries = json.loads((out / "dataset_info.json").read_text(encoding="utf-8"))
+        assert entries["caltech101"] == {"file_name": "caltech101.json"}
+        assert entries["activitynet"] == {"file_name": "activitynet.json"}
+        assert json.loads((out / "caltech101.json").read_text()) == []
+        assert (out / "activitynet.json").read_text() == "[1]"
+    with pytest.raises(UserError, match=r"'\.\./x' cannot be the name of a dataset"):
+        export(raw, out, Choice("val"), ["../x"])

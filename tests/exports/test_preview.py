@@ -20,17 +20,21 @@ from builders.hub_ids import LICENSES
 from preprocess.errors import UserError
 from preprocess.exports import contact_sheet as drawing
 from preprocess.exports.contact_sheet import clock, contact_sheet, tile
-from preprocess.exports.preview import FREE_LICENSES, check_licence, draw
+from preprocess.exports.embedded_frames import n_sampled
+from preprocess.exports.preview import draw
+from preprocess.licenses import FREE_LICENSES, check_license
+from preprocess.media import read_media
+from preprocess.media.sampling import Sampling
 from preprocess.recipes import load
 from preprocess.samples import Reject, Sample
-from tests.media_files import all_frames, moving_noise, write_audio, write_video
+from tests.media_files import moving_noise, write_audio, write_video
 
 CLIPS = {"train/a": 30, "train/b": 5, "train/c": 21, "val/d": 12, "test/e": 40}  # frames, ten a second
 
 
 def command(root: Path, *arguments: object, module: str = "preprocess") -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", module, *map(str, arguments)], cwd=root, capture_output=True, text=True, timeout=120
+        [sys.executable, "-m", module, *map(str, arguments)], cwd=root, capture_output=True, text=True, timeout=280
     )
 
 
@@ -48,7 +52,9 @@ def raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def packed(raw: Path, small_clip: Path, root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A build without a preview."""
     out = tmp_path_factory.mktemp("data")
-    built = command(root, "build", "folder", "--raw", raw, "--model", small_clip, "--out", out, "--workers", 2)
+    built = command(
+        root, "build", "folder", "--raw", raw, "--model", small_clip, "--out", out, "--fps", 10, "--workers", 2
+    )
     assert built.returncode == 0, built.stderr
     return out
 
@@ -93,7 +99,7 @@ from datasets import load_dataset
 sheets, rows = load_dataset(sys.argv[1], "preview"), load_dataset(sys.argv[1])
 texts = {row["__key__"]: row["txt"] for split in rows.values() for row in split}
 for split, shown in sheets.items():
-    assert shown.column_names == ["jpg", "txt", "__key__"], shown.column_names
+    assert shown.column_names == ["jpg", "txt", "__key__", "__url__"], shown.column_names
     for row in shown:
         assert row["txt"] == texts[row["__key__"]], row
         assert type(row["jpg"]).__name__ == "JpegImageFile", row["jpg"]
@@ -114,22 +120,22 @@ def test_card_verify_and_load_dataset(out: Path, root: Path) -> None:
 
     environment = {**os.environ, "HF_HOME": str(out / "hf")}
     arguments = [sys.executable, "-c", LOAD, out / "CLIP-Folder"]
-    loaded = subprocess.run(arguments, capture_output=True, text=True, env=environment, timeout=120)
+    loaded = subprocess.run(arguments, capture_output=True, text=True, env=environment, timeout=280)
     assert loaded.returncode == 0, loaded.stderr
     *rows, counts = map(json.loads, loaded.stdout.splitlines())
     assert counts == {"train": 4, "validation": 1, "test": 1}
     assert [split for split, *_ in rows] == ["train"] * 4 + ["validation", "test"]
     in_shards = triples(out)
     assert {id_ for _, id_, *_ in rows} == in_shards.keys()
-    # 64 x 48 pixels become tiles of 256 x 192 with 24 for the time, 8 between them: 12 in 4 x 3, 5 in 4 x 2, or one.
+    # 64 x 48 pixels become tiles of 256 x 192 with 24 for the time, 8 between them: 12 in 4 x 3, 5 in 3 x 2, or one.
     sizes = {in_shards[id_][1]["source"]: tuple(size) for _, id_, size, _ in rows}
     whole = (4 * 264 + 8, 3 * 224 + 8)
     assert sizes.pop("train/photo.png") == (264 + 8, 224 + 8)
-    assert sizes.pop("train/b.mp4") == (4 * 264 + 8, 2 * 224 + 8)
+    assert sizes.pop("train/b.mp4") == (3 * 264 + 8, 2 * 224 + 8)
     assert set(sizes.values()) == {whole}
 
     readme = (out / "CLIP-Folder" / "README.md").read_text("utf-8")
-    assert "but for the frames on the contact sheets in `preview`" in readme
+    assert "except for the frames on the contact sheets in `preview`" in readme
     assert '"preview")' in readme
 
 
@@ -169,7 +175,8 @@ def test_a_changed_video_is_drawn_again_and_a_lost_one_is_told(
     preview(root, out)
     write_video(elsewhere / "val" / "d.mp4", 12, seed=77)
     (elsewhere / "train" / "b.mp4").write_bytes(b"no video any more")
-    (elsewhere / "test" / "e.mp4").unlink()
+    for lost in (elsewhere / "test").glob("e.*"):  # its captions, too: a text without a video is an error
+        lost.unlink()
     done = preview(root, out, "--raw", elsewhere)
     told = done.stdout.splitlines()
     assert told[-1].startswith("4 contact sheets")
@@ -200,8 +207,8 @@ def test_shards_that_change_lose_their_preview(out: Path, root: Path) -> None:
 def test_frames_are_refused_where_no_licence_allows_them(out: Path, root: Path) -> None:
     done = command(root, "preview", "folder", "--out", out)
     assert done.returncode == 2
-    assert done.stderr.startswith("error: frames of 'folder' may not be passed on by everyone")
-    assert done.stderr.endswith("say --allow-frames.\n")
+    assert done.stderr.startswith("error: frames of 'folder' may not be redistributed by everyone")
+    assert done.stderr.endswith("add --allow-frames.\n")
     assert done.stderr.count("\n") == 1
     assert not (out / "CLIP-Folder" / "preview").exists()
 
@@ -209,8 +216,8 @@ def test_frames_are_refused_where_no_licence_allows_them(out: Path, root: Path) 
 @pytest.mark.parametrize("name", ["kinetics700", "mscoco2014", "activitynet_qa", "didemo", "msrvtt", "flickr30k"])
 def test_a_licence_of_the_annotations_does_not_cover_the_frames(name: str) -> None:
     with pytest.raises(UserError, match="--allow-frames"):
-        check_licence(load(name).SPEC)
-    check_licence(load(name).SPEC, allow_frames=True)
+        check_license(load(name).SPEC)
+    check_license(load(name).SPEC, allow_frames=True)
 
 
 def test_the_licences_that_allow_it() -> None:
@@ -218,12 +225,12 @@ def test_the_licences_that_allow_it() -> None:
     assert not {"unknown", "other"} & FREE_LICENSES
     assert not [name for name in FREE_LICENSES if "-nd" in name]
     demo = load("demo").SPEC
-    check_licence(demo)
+    check_license(demo)
     for name in ("cc0-1.0", "cc-by-4.0", "cc-by-nc-sa-4.0", "mit"):
-        check_licence(dataclasses.replace(demo, media_license=name))
+        check_license(dataclasses.replace(demo, media_license=name))
     for name in ("cc-by-nd-4.0", "cc-by-nc-nd-3.0", "other", "odbl"):
         with pytest.raises(UserError, match=name):
-            check_licence(dataclasses.replace(demo, media_license=name))
+            check_license(dataclasses.replace(demo, media_license=name))
 
 
 # --- what a sheet shows -----------------------------------------------------------------------------------------------
@@ -240,15 +247,32 @@ def cells(sheet: bytes, n: int, columns: int) -> list[np.ndarray]:
     return [np.asarray(image.crop((x, y, x + 256, y + 192)).resize((64, 48)), np.float32) for x, y in boxes]
 
 
-@pytest.mark.parametrize(("window", "first", "last"), [({}, 0, 40), ({"start_s": 1.0, "end_s": 3.0}, 10, 30)])
-def test_tiles_are_the_middles_of_equal_parts(raw: Path, window: dict[str, float], first: int, last: int) -> None:
-    frames, _ = all_frames(raw / "test" / "e.mp4")
-    sheet = draw(sample("test/e.mp4", **window), str(raw))
+SAMPLINGS = ("fps=1", "fps=10", "every_nth=3", "num_frames=5", "num_frames=20", "segment=16")
+
+
+@pytest.mark.parametrize("window", [{}, {"start_s": 1.0, "end_s": 3.0}], ids=["whole", "window"])
+@pytest.mark.parametrize("sampling", SAMPLINGS)
+def test_tiles_are_embedded_frames(raw: Path, window: dict[str, float], sampling: str) -> None:
+    how = Sampling.parse(sampling)
+    embedded = read_media(raw / "test" / "e.mp4", how, **window).frames
+    n = len(embedded.pixels)
+    step = -(-n // 12)
+    sheet = draw(sample("test/e.mp4", **window), str(raw), how, n)
     assert isinstance(sheet, bytes)
-    nearest = [int(np.argmin(np.abs(frames - shown).mean((1, 2, 3)))) for shown in cells(sheet, 12, 4)]
-    middles = [first + (i + 0.5) * (last - first) / 12 for i in range(12)]
-    assert np.abs(np.array(nearest) - middles).max() <= 1, "a frame is 0.1 s"
-    assert nearest == sorted(set(nearest))
+    n_tiles = -(-n // step)
+    rows = -(-n_tiles // 4)
+    shown = cells(sheet, n_tiles, -(-n_tiles // rows))
+    wanted = embedded.pixels[::step].astype(float)
+    near = [np.abs(pixels - tile).mean() for pixels, tile in zip(wanted, shown, strict=True)]
+    far = [np.abs(pixels - tile).mean() for pixels, tile in zip(wanted[::-1], shown, strict=True)]
+    assert max(near) < 12
+    assert len(near) < 2 or max(far) > 2 * max(near), "other frames are not as similar"
+
+
+def test_clips_cover_frames() -> None:
+    encoder = {"unit": "clip", "clip_frames": 4, "clip_stride": 2}
+    assert n_sampled({"n_frames": 3, "padded_frames": 1}, encoder) == 7
+    assert n_sampled({"n_frames": 3}, {"unit": "frame"}) == 3
 
 
 def test_each_time_stands_below_its_tile(raw: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -257,10 +281,11 @@ def test_each_time_stands_below_its_tile(raw: Path, monkeypatch: pytest.MonkeyPa
         "preprocess.exports.preview.contact_sheet",
         lambda tiles, labels: drawn.append(labels) or contact_sheet(tiles, labels),
     )
-    with_times, without = draw(sample("train/b.mp4"), str(raw)), draw(sample("train/photo.png"), str(raw))
+    with_times = draw(sample("train/b.mp4"), str(raw), Sampling.fps(10), 5)
+    without = draw(sample("train/photo.png"), str(raw), Sampling.fps(10), 1)
     assert drawn == [["0.0 s", "0.1 s", "0.2 s", "0.3 s", "0.4 s"], [""]], "an image has no time"
     strip = np.asarray(Image.open(io.BytesIO(with_times)).convert("L"))[200:224]
-    for i in range(4):
+    for i in range(3):
         ink = np.flatnonzero((strip[:, 8 + 264 * i : 8 + 264 * i + 256] < 128).any(axis=0))
         assert 20 < np.ptp(ink) < 80
         assert abs(ink.mean() - 128) < 8, "below the middle of the tile"
@@ -291,6 +316,6 @@ def test_tiles_keep_the_shape_of_the_frame(size: tuple[int, int], shape: tuple[i
 def test_a_file_without_pictures_is_a_reject(tmp_path: Path) -> None:
     write_audio(tmp_path / "sound.mp4")
     for media, reason in (("sound.mp4", "no_video_stream"), ("gone.mp4", "missing")):
-        done = draw(sample(media), str(tmp_path))
+        done = draw(sample(media), str(tmp_path), Sampling.fps(1), 3)
         assert isinstance(done, Reject)
         assert done.reason == reason

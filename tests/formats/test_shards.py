@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from preprocess.formats.shards import SHARD_NAME, Parts, Shard, plan_shards, write_shard
+from preprocess.formats.shards import SHARD_NAME, Shard, TripleBytes, plan_shards, write_shard
 from preprocess.formats.tar import iter_triples
 from preprocess.samples import SPLITS, Split
 
@@ -71,7 +71,7 @@ def test_a_shard_holds_at_least_one_sample(per_shard: int) -> None:
 
 
 SHARD = Shard("ds_00000.tar", "val", ("vid_00000", "vid_00001"), ("a", "b"))
-PARTS = [Parts(b"npy0", b"txt0", b"{}", 3), Parts(b"npy1" * 500, "ü".encode(), b'{"a": 1}', 4)]
+PARTS = [TripleBytes(b"npy0", b"txt0", b"{}", 3), TripleBytes(b"npy1" * 500, "ü".encode(), b'{"a": 1}', 4)]
 
 
 def test_a_shard_is_what_tarfile_would_write(tmp_path: Path) -> None:
@@ -95,7 +95,7 @@ def test_a_shard_is_what_tarfile_would_write(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("parts", [PARTS[:1], [*PARTS, PARTS[0]]])
-def test_too_few_or_too_many_triples_leave_no_tar(tmp_path: Path, parts: list[Parts]) -> None:
+def test_too_few_or_too_many_triples_leave_no_tar(tmp_path: Path, parts: list[TripleBytes]) -> None:
     with pytest.raises(ValueError, match="zip"):
         write_shard(tmp_path, SHARD, parts)
     assert not list(tmp_path.iterdir())

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from preprocess.errors import DamagedFileError
 from preprocess.formats import tar
+from tests.fuzz.hostile import PAX, SIZE, SIZES, header_with, pax
 
 NAMES = st.text(st.characters(codec="utf-8", exclude_characters="/\0"), min_size=1, max_size=100).filter(
     lambda s: len(s.encode()) <= 100 and s != "."
@@ -101,7 +102,7 @@ def test_links_devices_and_paths_are_passed_over() -> None:
 
 
 def test_links_devices_and_paths_are_errors_when_strict() -> None:
-    with pytest.raises(DamagedFileError, match=r"shard\.tar: byte 0: 'folder/' is no regular file \(type '5'\)"):
+    with pytest.raises(DamagedFileError, match=r"shard\.tar: byte 0: 'folder/' is not a regular file \(type '5'\)"):
         list(tar.iter_members(odd_tar(), name="shard.tar", strict=True))
 
 
@@ -131,18 +132,47 @@ def test_no_changed_header_goes_unseen(position: int, difference: int) -> None:
         list(tar.iter_members(bytes(bad)))
 
 
-def test_a_negative_size_does_not_turn_back() -> None:
+@pytest.mark.parametrize("size", SIZES)
+def test_a_size_is_plain_octal_digits(size: bytes) -> None:
+    """A negative one made the reader turn back, for ever."""
+    data = header_with(SIZE, size) + tar.END
+    for source in (data, io.BytesIO(data)):
+        with pytest.raises(DamagedFileError, match="byte 0: "):
+            list(tar.iter_members(source))
+    with pytest.raises(DamagedFileError, match=r"x\.tar: byte 0: "):
+        tar.first_member(data, "x.tar")
+
+
+@pytest.mark.parametrize("checksum", [b"-00001\0 ", b"0x1234\0 ", b"12 345\0 ", b"99999999"])
+def test_a_checksum_is_plain_octal_digits(checksum: bytes) -> None:
     header = bytearray(tar.member("a.npy", b"")[:512])
-    header[124:136] = b"-0000001000\0"
-    header[148:156] = b" " * 8
-    header[148:156] = b"%06o\0 " % sum(header)
-    with pytest.raises(DamagedFileError):
+    header[148:156] = checksum
+    with pytest.raises(DamagedFileError, match="no tar header here"):
         list(tar.iter_members(bytes(header) + tar.END))
+
+
+@pytest.mark.parametrize("records", PAX)
+def test_pax_records_are_parsed_strictly(records: bytes) -> None:
+    for source in (pax(records), io.BytesIO(pax(records))):
+        with pytest.raises(DamagedFileError):
+            list(tar.iter_members(source))
+
+
+def test_extended_headers_are_bounded() -> None:
+    with pytest.raises(DamagedFileError, match="bytes of extended header"):
+        list(tar.iter_members(pax(b"10 path=b\n", size=1 << 30)))
+
+
+def test_a_name_that_is_not_utf8_is_an_error() -> None:
+    for data in (header_with(slice(0, 100), b"caf\xe9.npy".ljust(100, b"\0")) + tar.END, pax(b"12 path=b\xff\xfe\n")):
+        with pytest.raises(DamagedFileError, match="is not UTF-8") as error:
+            list(tar.iter_members(data))
+        str(error.value).encode()  # can be printed
 
 
 def test_a_header_that_claims_terabytes_costs_no_memory() -> None:
     header = bytearray(tar.member("a.npy", b"")[:512])
-    header[124:136] = b"\x80" + (1 << 80).to_bytes(11, "big")
+    header[124:136] = b"\x80" + (1 << 49).to_bytes(11, "big")
     header[148:156] = b" " * 8
     header[148:156] = b"%06o\0 " % sum(header)
     for source in (bytes(header), io.BytesIO(bytes(header))):
@@ -188,7 +218,7 @@ def test_triples_of_ours_and_of_clip_video_encode() -> None:
 def test_a_foreign_part_is_passed_over_or_an_error_when_strict() -> None:
     data = ours([("v.npy", b""), ("v.jpg", b""), ("v.txt", b""), ("v.json", b"")])
     assert [t.id for t in tar.iter_triples(data)] == ["v"]
-    with pytest.raises(DamagedFileError, match=r"'v\.jpg' is no \.npy"):
+    with pytest.raises(DamagedFileError, match=r"'v\.jpg' is not \.npy, \.txt, \.json"):
         list(tar.iter_triples(data, strict=True))
 
 

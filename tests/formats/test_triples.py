@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from preprocess.addresses import public_address
 from preprocess.errors import DamagedFileError, UnknownNameError
-from preprocess.formats import triples
-from preprocess.formats.triples import META_KEYS, npy_array, npy_bytes, public_source, triple_meta
+from preprocess.formats import triple_files, triples
+from preprocess.formats.triples import META_KEYS, npy_array, npy_bytes, triple_meta
 from preprocess.samples import Sample, Triple
 
 VECTORS = hnp.arrays(
@@ -88,6 +90,15 @@ def test_npy_that_is_damaged_is_named(data: bytes) -> None:
         npy_array(data, "train/k.npy")
 
 
+@pytest.mark.parametrize("shape", [(0, 10**17), (10**9, 0, 10**9), (1,) * 33, (0,) * 40], ids=str)
+def test_npy_of_a_shape_that_no_array_has_is_named(shape: tuple[int, ...]) -> None:
+    """Without a single number, so that the size of the file fits: numpy itself would fail while it makes the array."""
+    header = f"{{'descr': '<f4', 'fortran_order': False, 'shape': {shape}, }}".encode()
+    data = b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header + bytes(4 * math.prod(shape))
+    with pytest.raises(DamagedFileError, match="is too large"):
+        npy_array(data)
+
+
 def test_meta_has_the_fixed_keys_then_the_recipes_own_sorted() -> None:
     made = sample(label="dog", start_s=3, end_s=13.1234567, meta={"z": 1, "a": None, "videoID": "v1"})
     meta = triple_meta(made, 2, np.array([3.0, 4.0000000001]), 10.123456789, False)
@@ -141,12 +152,26 @@ def test_meta_needs_one_timestamp_per_row() -> None:
         ("FILE://C:\\Users\\me\\a.mp4", "a.mp4"),
         ("local://home/me/a.mp4", "a.mp4"),
         ("zip://a.mp4::file:///home/me/x.zip", "zip://a.mp4"),
+        ("s3://key:secret@bucket/a.mp4", "s3://bucket/a.mp4"),
+        ("file:///home/me/a#1?.mp4", "a#1?.mp4"),
         ("http://[half/a.mp4", "http://[half/a.mp4"),
     ],
 )
 def test_source_gives_nothing_away(media: str, public: str) -> None:
-    assert public_source(media) == public
+    assert public_address(media) == public
     assert triple_meta(sample(media=media), 0, [], 0, False)["source"] == public
+
+
+def test_clips_add_their_spans_behind_the_keys_that_are_always_there() -> None:
+    spans = [[0, 2.0000000001], [2, 3.5]]
+    meta = triple_meta(sample(meta={"a": 1}), 2, [0.0, 2.0], 3.5, False, spans, 3)
+    assert tuple(meta) == (*META_KEYS, *triples.CLIP_KEYS, "a")
+    assert meta["spans"] == [[0.0, 2.0], [2.0, 3.5]]
+    assert meta["padded_frames"] == 3
+    with pytest.raises(ValueError, match=r"one span per row of .*, got 1 for 2 rows"):
+        triple_meta(sample(), 2, [0.0, 2.0], 3.5, False, spans[:1])
+    with pytest.raises(ValueError, match="may not set"):
+        triple_meta(sample(meta={"spans": []}), 1, [0.0], 1.0, False)
 
 
 def test_own_meta_keys_are_the_sorted_union() -> None:
@@ -168,14 +193,14 @@ def written(folder: Path, key: str = "k") -> Triple:
     made = sample(key=key, captions=("a – ü",), meta={"n": [1, None]})
     triple = Triple(key, np.full((2, 4), 0.5, np.float16), "a – ü", triple_meta(made, 2, [0, 1], 2.0, False))
     (folder / "train").mkdir(parents=True, exist_ok=True)
-    size = triples.write_triple(folder, "train", triple)
+    size = triple_files.write_triple(folder, "train", triple)
     assert size == sum(p.stat().st_size for p in (folder / "train").glob(f"{key}.*"))
     return triple
 
 
 def test_a_triple_comes_back_as_it_went(tmp_path: Path) -> None:
     triple = written(tmp_path)
-    back = triples.read_triple(tmp_path, "train", "k")
+    back = triple_files.read_triple(tmp_path, "train", "k")
     assert (back.key, back.text, back.meta) == (triple.key, triple.text, triple.meta)
     np.testing.assert_array_equal(back.vectors, triple.vectors)
     assert (tmp_path / "train" / "k.txt").read_text("utf-8") == "a – ü"
@@ -184,20 +209,20 @@ def test_a_triple_comes_back_as_it_went(tmp_path: Path) -> None:
 
 def test_a_triple_exists_when_its_json_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     written(tmp_path, "done")
-    real = triples.write_atomic
+    real = triple_files.write_atomic
 
-    def dies_at_the_json(path: Path, data: bytes) -> None:
+    def dies_at_the_json(path: Path, data: bytes, *, durable: bool) -> None:
         if path.suffix == ".json":
             raise KeyboardInterrupt
-        real(path, data)
+        real(path, data, durable=durable)
 
-    monkeypatch.setattr(triples, "write_atomic", dies_at_the_json)
+    monkeypatch.setattr(triple_files, "write_atomic", dies_at_the_json)
     with pytest.raises(KeyboardInterrupt):
         written(tmp_path, "half")
     (tmp_path / "train" / ".new.json.00.json").touch()
     assert (tmp_path / "train" / "half.npy").exists()
-    assert triples.done_keys(tmp_path, "train") == {"done"}
-    assert triples.done_keys(tmp_path, "val") == set()
+    assert triple_files.done_keys(tmp_path, "train") == {"done"}
+    assert triple_files.done_keys(tmp_path, "val") == set()
 
 
 @pytest.mark.parametrize("data", [b"{", b"[]", b"\xff", b""])
@@ -205,4 +230,4 @@ def test_a_damaged_json_is_named(tmp_path: Path, data: bytes) -> None:
     written(tmp_path)
     (tmp_path / "train" / "k.json").write_bytes(data)
     with pytest.raises(DamagedFileError, match=r"train/k\.json"):
-        triples.read_triple(tmp_path, "train", "k")
+        triple_files.read_triple(tmp_path, "train", "k")

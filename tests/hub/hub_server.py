@@ -4,9 +4,10 @@
 
     {"method": "PUT", "path": "/lfs/5d1c…", "bytes": 120842240}
 
-It knows one token that may write and read what is private, `hf_writer`; without a token only public repositories are
-there. `POST /control {"hold_after": 2}` makes it take two uploads and stop in the middle of all others, and
-`{"refuse": true}` makes it refuse them.
+It knows one token that can write, and read what is private, `hf_writer`; without a token only public repositories are
+there. `POST /control` says how it answers from then on: `{"hold_after": 2}` takes two uploads and stops in the middle
+of all others, `{"refuse": true}` refuses uploads, `{"limited": 3}` answers the next three requests with 429, and
+`{"answer": [500, ""]}` gives every request this status and body, as a broken server or a captive portal does.
 """
 
 from __future__ import annotations
@@ -66,6 +67,8 @@ class Hub:
         self.lfs: dict[str, bytes] = {}
         self.hold_after: int | None = None
         self.refuse = False
+        self.limited = 0
+        self.canned: tuple[int, str] | None = None
         self.log = Path(log).open("a", buffering=1)  # noqa: SIM115 - as long as the server
         self.lock = threading.Lock()
 
@@ -97,6 +100,14 @@ class Handler(BaseHTTPRequestHandler):
         with self.hub.lock:
             entry = {"method": self.command, "path": unquote(self.path), "bytes": len(body)}
             self.hub.log.write(json.dumps(entry) + "\n")
+            if self.path != "/control" and self.hub.limited:
+                self.hub.limited -= 1
+                self.reply(429, b"Too Many Requests", {"Content-Type": "text/plain", "Retry-After": "0"})
+                return
+            if self.path != "/control" and self.hub.canned:
+                status, text = self.hub.canned
+                self.reply(status, text.encode(), {"Content-Type": "text/html"})
+                return
             try:
                 self.route(unquote(url.path), {k: v[0] for k, v in parse_qs(url.query).items()}, body)
             except Refused as refused:
@@ -169,13 +180,15 @@ class Handler(BaseHTTPRequestHandler):
     def control(self, query: dict[str, str], body: bytes) -> None:
         asked = json.loads(body)
         self.hub.hold_after, self.hub.refuse = asked.get("hold_after"), asked.get("refuse", False)
+        self.hub.limited = asked.get("limited", 0)
+        self.hub.canned = tuple(asked["answer"]) if "answer" in asked else None
         self.json({})
 
     def create(self, query: dict[str, str], body: bytes) -> None:
         self.need_writer()
         asked = json.loads(body)
         id_ = f"{asked['organization']}/{asked['name']}"
-        url = f"http://{self.headers['Host']}/datasets/{id_}"
+        url = f"http://{self.headers['Host']}/{asked.get('type', 'dataset')}s/{id_}"
         exists = id_ in self.hub.repos
         if not exists:
             repo = self.hub.repos[id_] = Repo(private=asked.get("visibility") == "private")
@@ -316,17 +329,17 @@ ROUTES = [
         (r"/control", Handler.control),
         (r"/api/repos/create", Handler.create),
         (r"/api/validate-yaml", Handler.validate_yaml),
-        (r"/api/datasets/ID/preupload/([^/]+)", Handler.preupload),
-        (r"/datasets/ID\.git/info/lfs/objects/batch", Handler.lfs_batch),
+        (r"/api/(?:datasets|spaces)/ID/preupload/([^/]+)", Handler.preupload),
+        (r"/(?:datasets|spaces)/ID\.git/info/lfs/objects/batch", Handler.lfs_batch),
         (r"/lfs/([0-9a-f]{64})", Handler.lfs_put),
-        (r"/api/datasets/ID/commit/([^/]+)", Handler.add_commit),
-        (r"/api/datasets/ID/refs", Handler.refs),
-        (r"/api/datasets/ID/tree/([^/]+)(?:/(.+))?", Handler.tree),
-        (r"/api/datasets/ID/paths-info/([^/]+)", Handler.paths_info),
-        (r"/api/datasets/ID/tag/([^/]+)", Handler.tag),
-        (r"/api/datasets/ID", Handler.info),
-        (r"/api/datasets/ID/revision/([^/]+)", Handler.info),
-        (r"/datasets/ID/resolve/([^/]+)/(.+)", Handler.download),
+        (r"/api/(?:datasets|spaces)/ID/commit/([^/]+)", Handler.add_commit),
+        (r"/api/(?:datasets|spaces)/ID/refs", Handler.refs),
+        (r"/api/(?:datasets|spaces)/ID/tree/([^/]+)(?:/(.+))?", Handler.tree),
+        (r"/api/(?:datasets|spaces)/ID/paths-info/([^/]+)", Handler.paths_info),
+        (r"/api/(?:datasets|spaces)/ID/tag/([^/]+)", Handler.tag),
+        (r"/api/(?:datasets|spaces)/ID", Handler.info),
+        (r"/api/(?:datasets|spaces)/ID/revision/([^/]+)", Handler.info),
+        (r"/(?:datasets|spaces)/ID/resolve/([^/]+)/(.+)", Handler.download),
     )
 ]
 

@@ -1,6 +1,6 @@
 """From a folder to a repository and back, on a Hub at 127.0.0.1: push, tag, load, snapshot, refuse, resume.
 
-Each step is a process of its own with a fresh HF_HOME, as a person's would be: `datasets` falls back to cached copies
+Each step is a process of its own with a fresh HF_HOME, as a user's would be: `datasets` falls back to cached copies
 without a word, and the address of the Hub is read when the libraries are imported.
 """
 
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -19,12 +20,17 @@ from typing import Any
 
 import pytest
 
+from dataset_cards.card import write_card
+from dataset_cards.card_inputs import read_card_inputs
+from dataset_cards.prose import Prose
+from tests.cards.small import SPEC, pack, samples
+
 SERVER = Path(__file__).resolve().parent / "hub_server.py"
-ALL_IS_WELL = "13 samples, 36 frames in 4 tars: all is well.\n"
+OK = "13 samples, 36 frames in 4 tars: OK\n"
 
 
 class Client:
-    """A person's machine, and a Hub of its own."""
+    """A user's machine, and a Hub of its own."""
 
     def __init__(self, root: Path, folder: Path) -> None:
         self.root, self.folder, self.log = root, folder, folder / "requests.jsonl"
@@ -56,7 +62,7 @@ class Client:
             env=self.environment(token),
             capture_output=True,
             text=True,
-            timeout=200,
+            timeout=280,
         )
 
     def python(self, code: str, token: str | None = "hf_writer") -> Any:
@@ -152,7 +158,9 @@ print(json.dumps([
     assert read_there == read_here
 
     verified = hub.run("-m", "builders", "verify", "hf://datasets/org/CLIP-Shapes@v1")
-    assert (verified.returncode, verified.stdout) == (0, ALL_IS_WELL)
+    assert (verified.returncode, verified.stdout) == (0, OK)
+    compared = hub.run("-m", "builders", "diff", "hf://datasets/org/CLIP-Shapes@v1", str(folder))
+    assert (compared.returncode, compared.stdout) == (0, "rows  0 came, 0 went, 0 changed, 13 the same\n")
 
 
 def test_who_may_not_is_told_in_one_line(hub: Client, make_dataset: Any):
@@ -161,6 +169,13 @@ def test_who_may_not_is_told_in_one_line(hub: Client, make_dataset: Any):
     assert dry.returncode == 0, dry.stderr
     assert dry.stdout.splitlines()[-1].startswith("9 files to org/CLIP-Shapes")
     assert "ds_00003.tar" in dry.stdout
+    before = (folder / "README.md").read_bytes()
+    for org in ("../org", "a/b", "\x1b[2J", ""):
+        wrong = hub.run("-m", "builders", "push", str(folder), "--org", org)
+        assert (wrong.returncode, wrong.stderr.count("\n")) == (2, 1)
+        assert "cannot be a user or organization" in wrong.stderr
+        assert "\x1b" not in wrong.stderr
+    assert (folder / "README.md").read_bytes() == before
     nobody = hub.push(folder, token=None)
     assert (nobody.returncode, nobody.stderr.count("\n")) == (2, 1)
     assert nobody.stderr.startswith("error: no token for the Hub")
@@ -169,7 +184,7 @@ def test_who_may_not_is_told_in_one_line(hub: Client, make_dataset: Any):
 
     stranger = hub.push(folder, token="hf_stranger")
     assert stranger.returncode == 2
-    assert "a token that may write to 'org'" in stranger.stderr
+    assert "a token with write access to 'org'" in stranger.stderr
     assert "hf_stranger" not in stranger.stderr + stranger.stdout
 
     assert hub.push(folder).returncode == 0
@@ -201,6 +216,19 @@ print(json.dumps([
     clash = hub.push(make_dataset("other/CLIP-Shapes", counts={"train": 4}), "--tag", "small")
     assert clash.returncode == 2
     assert "has a version 'small' with other content" in clash.stderr
+
+
+def test_the_tag_of_a_version(hub: Client, make_dataset: Any):
+    """The same content keeps its newest number; new content gets the number after the largest."""
+    folder = make_dataset(counts={"train": 2})
+    for tags, expected in ((["v1"], "v1"), (["v7", "final"], "v7")):
+        for tag in tags:
+            assert hub.push(folder, "--tag", tag).returncode == 0
+        again = hub.push(folder)
+        assert f"/org/CLIP-Shapes  {expected}  " in again.stdout, again.stderr
+    shutil.rmtree(folder)
+    changed = hub.push(make_dataset(counts={"train": 3}))
+    assert "/org/CLIP-Shapes  v8  " in changed.stdout, changed.stderr
 
 
 def test_an_upload_that_is_cut_goes_on_where_it_stopped(hub: Client, make_dataset: Any):
@@ -237,6 +265,77 @@ def test_a_dataset_with_a_defect_is_not_sent(hub: Client, make_dataset: Any):
     assert hub.requests() == []
 
 
+def test_requests_over_the_limit_are_repeated(hub: Client, make_dataset: Any):
+    folder = make_dataset()
+    hub.control(limited=3)
+    done = hub.push(folder)
+    assert done.returncode == 0, done.stderr
+    assert "the Hub limits the rate of requests" in done.stderr
+    assert sum(entry["path"] == "/api/repos/create" for entry in hub.requests()) >= 4
+    hub.control(limited=2)
+    verified = hub.run("-m", "builders", "verify", "hf://datasets/org/CLIP-Shapes")
+    assert (verified.returncode, verified.stdout) == (0, OK)
+
+
+def test_a_limit_that_does_not_end_is_one_line(hub: Client, make_dataset: Any):
+    hub.control(limited=10_000)
+    done = hub.push(make_dataset())
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1].startswith("error: the Hub refuses org/CLIP-Shapes (429: ")
+    assert "Wait some minutes" in done.stderr
+
+
+PORTAL = "<html><body>Log in to the network <script>x</script></body></html>"
+
+
+@pytest.mark.parametrize(
+    ("answer", "cause"),
+    [
+        ((500, ""), "the Hub refuses org/CLIP-Shapes (500: "),
+        ((200, PORTAL), "the answer for org/CLIP-Shapes is not from the Hub"),
+        ((404, PORTAL), "the Hub refuses org/CLIP-Shapes (404: "),
+    ],
+)
+def test_answers_that_are_not_json_are_one_line(hub: Client, make_dataset: Any, answer: tuple[int, str], cause: str):
+    folder = make_dataset()
+    hub.control(answer=answer)
+    done = hub.push(folder)
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1].startswith(f"error: {cause}")
+    read = hub.run("-m", "builders", "verify", "hf://datasets/org/CLIP-Shapes")
+    assert read.returncode == 2
+    assert read.stderr.splitlines()[-1].startswith("error: the ")
+    assert "Traceback" not in done.stderr + read.stderr
+    assert "<html" not in done.stderr + read.stderr
+
+
+def test_the_card_says_where_strangers_load_from(hub: Client):
+    layout = pack(hub.folder / "data", samples())
+    write_card(read_card_inputs(SPEC, layout, prose=Prose()))
+    readme = layout.dataset / "README.md"
+    assert 'load_dataset("data/CLIP-Test")' in readme.read_text()
+    first = hub.push(layout.dataset, "--public")
+    assert first.returncode == 0, first.stderr
+    here = readme.read_text()
+    assert here == write_card(read_card_inputs(SPEC, layout, "org", Prose())).read_text(), "as written with --org"
+    assert "data/CLIP-Test" not in here
+    verified = hub.run("-m", "builders", "verify", "hf://datasets/org/CLIP-Test", token=None)
+    assert (verified.returncode, verified.stdout.splitlines()[-1].endswith("tars: OK")) == (0, True), verified.stdout
+    code = re.findall(r"```python\n(.*?)```", here, re.DOTALL)[0]
+    assert hub.python(f"{code}\nimport json\nprint(json.dumps(sample['npy'].shape[1]))", token=None) == 8
+
+
+def test_a_link_out_of_the_folder_is_not_sent(hub: Client, make_dataset: Any):
+    folder = make_dataset()
+    (hub.folder / "secret").write_text("of this machine")
+    (folder / "assets").mkdir()
+    (folder / "assets" / "map.png").symlink_to(hub.folder / "secret")
+    done = hub.push(folder)
+    assert done.returncode == 1
+    assert "symlink" in done.stdout
+    assert hub.requests() == []
+
+
 def test_no_hub_is_one_line(hub: Client, make_dataset: Any):
     folder = make_dataset()
     hub.server.terminate()
@@ -244,3 +343,30 @@ def test_no_hub_is_one_line(hub: Client, make_dataset: Any):
     done = hub.push(folder)
     assert done.returncode == 2
     assert done.stderr.splitlines()[-1].startswith("error: the Hub cannot be reached")
+
+
+RESOLVE = "import sys; from preprocess.encoders.models import resolve; from preprocess.console import fail\n"
+RESOLVE += "from preprocess.errors import UserError\n"
+RESOLVE += "from preprocess.long_video.components import find_component\n"
+RESOLVE += "for find in (resolve, lambda name: find_component(name, 'vae')):\n"
+RESOLVE += "    try:\n        find('org/model')\n    except UserError as error:\n        print(error)\n"
+
+
+@pytest.mark.parametrize(
+    ("how", "cause"),
+    [
+        ({"limited": 2}, "Error 404)"),  # what this Hub says of models, once it is asked again
+        ({"answer": (500, "")}, "Error 500)"),
+        ({"answer": (200, PORTAL)}, "Error)"),
+    ],
+)
+def test_a_model_is_waited_for_or_refused_in_one_line(hub: Client, how: dict[str, Any], cause: str):
+    hub.control(**how)
+    done = hub.run("-c", RESOLVE)
+    lines = done.stdout.splitlines()
+    assert len(lines) == 2, done.stderr
+    assert all(line.startswith("model 'org/model' is not on this disk and the Hub could not be") for line in lines)
+    assert all(cause in line for line in lines), lines
+    assert ("the Hub limits the rate of requests" in done.stderr) == ("limited" in how)
+    assert "Traceback" not in done.stderr
+    assert "<html" not in done.stderr + done.stdout

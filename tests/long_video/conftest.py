@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from preprocess.demo.render import write_video
-from preprocess.demo.scenes import Scene
+from preprocess.demo.scenes import ShapeScene
 from preprocess.long_video import commands
 from preprocess.long_video.demo import make_models, scene_frames
 from preprocess.long_video.encode import PRELOAD
@@ -18,10 +18,10 @@ from preprocess.long_video.folder import Folder, write_rows
 
 SIZE = (32, 48)
 SCENES = (
-    (7.0, Scene("red", "circle", "left")),  # two segments, half a second off at each end
-    (2.5, Scene("blue", "star", "up")),  # one, padded
-    (1.0, Scene("green", "square", "right")),  # too short
-    (3.0, Scene("yellow", "ring", "down")),  # one, whole
+    (7.0, ShapeScene("red", "circle", "left")),  # two segments, half a second off at each end
+    (2.5, ShapeScene("blue", "star", "up")),  # one, padded
+    (1.0, ShapeScene("green", "square", "right")),  # too short
+    (3.0, ShapeScene("yellow", "ring", "down")),  # one, whole
 )
 
 Build = Callable[[Path], Folder]

@@ -13,9 +13,9 @@ import typer
 pytest.importorskip("diffusers", reason="requirements-long-video.txt is not installed")
 
 from preprocess.long_video import commands
-from preprocess.long_video.check import Expectation, check_file
+from preprocess.long_video.check import Defect, Expectation, check_file
 from preprocess.long_video.folder import Folder
-from preprocess.long_video.frame_settings import FrameSettings
+from preprocess.long_video.frame_format import FrameFormat
 from preprocess.long_video.jsonl import check_folder
 from preprocess.samples import JSON
 
@@ -39,7 +39,7 @@ def write(path: Path, rows: Rows) -> None:
 def test_a_good_folder_has_no_defect(built: Folder) -> None:
     assert check_folder(built) == []
     assert len(read(built.train(6))) == 2
-    alone = Expectation(FrameSettings(height=32, width=48), tokens=16)
+    alone = Expectation(FrameFormat(height=32, width=48), tokens=16)
     assert check_file(built.train(3), alone) == []
 
 
@@ -123,14 +123,19 @@ def test_a_log_variance_of_minus_thirty_is_in_range(copy: Folder) -> None:
 
 def test_without_a_plan_the_length_of_the_latents_must_fit_the_texts(copy: Folder) -> None:
     edit_line(lambda row: row["text_chunk_emb"].pop())(copy)
-    findings = check_file(copy.train(6), Expectation(FrameSettings(height=32, width=48), tokens=16))
+    findings = check_file(copy.train(6), Expectation(FrameFormat(height=32, width=48), tokens=16))
     assert [finding.code for finding in findings] == ["wrong_count"]
 
 
 def test_texts_of_two_widths_are_found_without_settings(copy: Folder) -> None:
     edit_tensor("text", lambda t: t[:, :8].clone())(copy)
-    findings = check_file(copy.train(6), Expectation(FrameSettings(height=32, width=48), tokens=16))
+    findings = check_file(copy.train(6), Expectation(FrameFormat(height=32, width=48), tokens=16))
     assert {finding.code for finding in findings} == {"wrong_shape"}
+
+
+def test_a_name_in_a_defect_cannot_control_the_terminal() -> None:
+    shown = str(Defect("bad_json", "a\x1b[2J.jsonl, line 1", "got '\x9b2J'"))
+    assert not {"\x1b", "\x9b"} & set(shown)
 
 
 def test_no_code_in_a_file_is_run(copy: Folder, tmp_path: Path) -> None:
@@ -156,4 +161,4 @@ def test_the_command_fails_when_something_is_wrong(copy: Folder, capsys: pytest.
 
 def test_the_commands_are_parsed() -> None:
     names = {command.name for command in typer.main.get_group(commands.app).commands.values()}
-    assert names == {"scenes", "segments", "latents", "text", "jsonl", "check", "demo"}
+    assert names == {"scenes", "segments", "import", "latents", "text", "jsonl", "check", "demo"}

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -10,22 +12,24 @@ import pytest
 pytest.importorskip("scenedetect", reason="requirements-long-video.txt is not installed")
 
 from preprocess.demo.render import write_video
-from preprocess.demo.scenes import Scene
+from preprocess.demo.scenes import ShapeScene
 from preprocess.errors import MediaError, UserError
 from preprocess.long_video import detect
 from preprocess.long_video.components import require
 from preprocess.long_video.demo import scene_frames
-from preprocess.long_video.detect import Detector, detect_cuts
-from tests.media_files import all_frames
-from tests.media_files import write_video as write_slowly
+from preprocess.long_video.detect import Detected, Detector, detect_cuts
+from preprocess.media import iter_frames
+from preprocess.media.frames import FrameRows, Restart
+from preprocess.media.sampling import Sampling
+from tests.media_files import all_frames, damage_packets
 
 SIZE = (64, 96)
 LENGTHS = (2.25, 1.5, 3.0, 0.75)
 SCENES = (
-    Scene("red", "circle", "left"),
-    Scene("blue", "star", "up"),
-    Scene("green", "square", "right"),
-    Scene("purple", "heart", "down"),
+    ShapeScene("red", "circle", "left"),
+    ShapeScene("blue", "star", "up"),
+    ShapeScene("green", "square", "right"),
+    ShapeScene("purple", "heart", "down"),
 )
 CUTS = (2.25, 3.75, 6.75)
 
@@ -53,25 +57,78 @@ def test_cuts_are_those_of_pyscenedetect_itself(video: Path) -> None:
     assert detect_cuts(video, Detector()).cuts_s == CUTS
 
 
-def test_windows_leave_no_mark(video: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(detect, "_WINDOW_S", 0.75)  # a cut lies on the edge of windows, others within
-    assert detect_cuts(video, Detector()).cuts_s == CUTS
-    times = [time for time, _ in detect._small_frames(video, 7.5)]
+def test_a_video_is_decoded_in_one_pass(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Seventy seconds, with cuts on both sides of a minute; every packet is decoded once."""
+    from preprocess.media import video as reader
+
+    opened: list[Path] = []
+    packets: list[int] = []
+    open_video, packets_again = reader.open_video, reader.packets_again
+
+    def opening(path: Path) -> Any:
+        opened.append(path)
+        return open_video(path)
+
+    def counted(*arguments: Any) -> Iterator[Any]:
+        for packet in packets_again(*arguments):
+            packets.append(packet.size)
+            yield packet
+
+    monkeypatch.setattr(reader, "open_video", opening)
+    monkeypatch.setattr(reader, "packets_again", counted)
+    path = tmp_path / "long.mp4"
+    lengths = (59.25, 0.75, 4.0, 6.0)
+    write_video(path, scene_frames(tuple(zip(lengths, SCENES, strict=True)), (32, 48)), 24)
+    assert detect_cuts(path, Detector()) == Detected(70.0, (59.25, 60.0, 64.0))
+    assert opened == [path]
+    assert len(packets) == 70 * 24
+
+
+def test_every_frame_is_compared_at_its_time(video: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    times: list[float] = []
+    add = detect._Search.add
+
+    def noted(self: Any, time_s: float, image: Any) -> None:
+        times.append(time_s)
+        add(self, time_s, image)
+
+    monkeypatch.setattr(detect._Search, "add", noted)
+    detect_cuts(video, Detector())
     np.testing.assert_allclose(times, all_frames(video)[1])
 
 
-def test_a_frame_that_lasts_longer_than_a_window_is_looked_at_once(
+def test_a_damaged_video_is_searched_from_the_beginning_when_decoding_restarts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path = write_slowly(tmp_path / "slow.mp4", n_frames=4, fps=1)
-    monkeypatch.setattr(detect, "_WINDOW_S", 0.75)
-    assert [time for time, _ in detect._small_frames(path, 4.0)] == [0.0, 1.0, 2.0, 3.0]
+    path = tmp_path / "hurt.mp4"
+    write_video(path, scene_frames(tuple(zip(LENGTHS, SCENES, strict=True)), SIZE), 24)
+    damage_packets(path, 100, 102)  # in the third scene, after two cuts were found
+    stream = iter_frames(path, Sampling.every_nth(1))
+    passes = 1 + sum(isinstance(record, Restart) for record in stream)
+    assert passes > 1
+
+    times: dict[int, list[float]] = {}
+    searches = []
+    add = detect._Search.add
+
+    def noted(self: Any, time_s: float, image: Any) -> None:
+        searches.append(self)  # keeps it alive: its id is its own
+        times.setdefault(id(self), []).append(time_s)
+        add(self, time_s, image)
+
+    monkeypatch.setattr(detect._Search, "add", noted)
+    assert detect_cuts(path, Detector()).cuts_s[:2] == CUTS[:2]
+    assert len(times) == passes
+    for searched in times.values():
+        assert searched[0] == 0.0
+        assert searched == sorted(set(searched))
+    assert list(times.values())[-1] == stream.times_s.tolist()
 
 
-def test_a_large_video_is_looked_at_as_small_as_pyscenedetect_does(tmp_path: Path) -> None:
+def test_a_large_video_is_reduced_to_the_size_at_which_pyscenedetect_compares(tmp_path: Path) -> None:
     write_video(tmp_path / "v.mp4", scene_frames(((0.125, SCENES[0]),), (360, 640)), 24)
-    sizes = {image.shape for _, image in detect._small_frames(tmp_path / "v.mp4", 0.125)}
-    assert sizes == {(144, 256, 3)}
+    reduced = detect._reduced(iter_frames(tmp_path / "v.mp4", Sampling.every_nth(1)))
+    assert {record.image.shape for record in reduced if isinstance(record, FrameRows)} == {(144, 256, 3)}
 
 
 def test_cuts_go_by_time_where_the_frame_rate_varies(tmp_path: Path) -> None:

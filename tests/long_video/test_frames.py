@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -10,14 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from preprocess import media
 from preprocess.errors import MediaError, UserError
-from preprocess.long_video.frame_settings import FrameSettings
-from preprocess.long_video.frames import episode_frames, fit_picture, regroup
+from preprocess.long_video.frame_format import FrameFormat
+from preprocess.long_video.frames import RestartedError, episode_frames, fit_picture, regroup
 from preprocess.long_video.scenes import Scene
 from preprocess.long_video.segments import Segment, cut_segments
-from tests.media_files import all_frames, moving_noise, write_video
+from tests.media_files import all_frames, damage_packets, moving_noise, write_video
 
-SAME_SIZE = FrameSettings(height=48, width=64)  # of the videos: pixels can be compared as they are
+SAME_SIZE = FrameFormat(height=48, width=64)  # of the videos: pixels can be compared as they are
 
 
 def on_screen(times_s: list[Fraction], pts_s: np.ndarray, scene_end_s: float) -> list[int]:
@@ -32,8 +34,8 @@ def episode_times(segments: tuple[Segment, ...]) -> list[Fraction]:
     return [*times, Fraction(segments[-1].start_s) + 3]
 
 
-def read_all(path: Path, segments: tuple[Segment, ...], settings: FrameSettings = SAME_SIZE) -> np.ndarray:
-    return np.concatenate(list(episode_frames(path, segments, settings)))
+def read_all(path: Path, segments: tuple[Segment, ...], settings: FrameFormat = SAME_SIZE) -> np.ndarray:
+    return np.concatenate(list(episode_frames(path.parent, segments, settings)))
 
 
 def assert_frames(path: Path, segments: tuple[Segment, ...]) -> list[int]:
@@ -45,6 +47,9 @@ def assert_frames(path: Path, segments: tuple[Segment, ...]) -> list[int]:
         stop = 48 * (number + 1) + (number == len(segments) - 1)
         wanted += on_screen(times[48 * number : stop], pts_s, segment.scene_end_s)
     pixels = read_all(path, segments)
+    np.testing.assert_array_equal(
+        np.concatenate(list(episode_frames(path.parent, segments, SAME_SIZE, by_segment=True))), pixels
+    )
     assert len(pixels) == 16 * 3 * len(segments) + 1
     np.testing.assert_array_equal(pixels, frames[wanted])
     return wanted
@@ -101,6 +106,32 @@ def test_a_video_that_ends_before_its_scene_is_truncated(tmp_path: Path) -> None
     assert caught.value.reason == "truncated"
 
 
+def test_a_scene_is_decoded_once_and_cuts_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write_video(tmp_path / "v.mp4", n_frames=400, fps=25)
+    segments = (*cut_segments(Scene("v.mp4", 0.3, 6.5)), *cut_segments(Scene("v.mp4", 6.5, 15.9)))
+    assert_frames(path, segments)
+    passes = []
+    opened = media.iter_frames
+
+    def noted(*arguments: Any, **window: Any) -> Any:
+        passes.append(window)
+        return opened(*arguments, **window)
+
+    monkeypatch.setattr(media, "iter_frames", noted)
+    read_all(path, segments)
+    assert len(segments) == 5
+    assert [window["start_s"] for window in passes] == [pytest.approx(0.4), pytest.approx(6.7)]
+
+
+def test_a_damaged_video_is_read_segment_by_segment(tmp_path: Path) -> None:
+    path = damage_packets(write_video(tmp_path / "hurt.mp4", n_frames=250, fps=25), 180, 182)  # in the third segment
+    segments = cut_segments(Scene("hurt.mp4", 0.0, 9.0))
+    with pytest.raises(RestartedError, match=r"hurt\.mp4"):
+        read_all(path, segments)
+    parts = list(episode_frames(tmp_path, segments, SAME_SIZE, by_segment=True))
+    assert [len(part) for part in parts] == [48, 48, 49]
+
+
 @pytest.mark.parametrize("source", [(90, 160), (60, 60), (100, 40)])
 def test_cropping_fills_the_picture_and_padding_shows_it_all(source: tuple[int, int]) -> None:
     rng = np.random.default_rng(0)
@@ -145,4 +176,4 @@ def test_regrouping_says_when_the_frames_do_not_come_out_even() -> None:
 @pytest.mark.parametrize("wrong", [{"fps": 15}, {"height": 481}, {"width": 0}, {"fit": "stretch"}])
 def test_settings_that_cannot_be_are_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(UserError):
-        FrameSettings(**wrong)  # type: ignore[arg-type]
+        FrameFormat(**wrong)  # type: ignore[arg-type]

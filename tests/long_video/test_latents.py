@@ -15,9 +15,23 @@ pytest.importorskip("diffusers", reason="requirements-long-video.txt is not inst
 from diffusers import AutoencoderKLCogVideoX
 
 from preprocess.long_video.components import find_component, load_vae
-from preprocess.long_video.frame_settings import FrameSettings
-from preprocess.long_video.latents import chunk_sizes, encode_chunks, expected_latents, model_input, one_ahead
-from tests.media_files import moving_noise
+from preprocess.long_video.folder import Folder
+from preprocess.long_video.frame_format import FrameFormat
+from preprocess.long_video.frames import RestartedError, episode_frames
+from preprocess.long_video.latents import (
+    Encoded,
+    EncodeEpisodes,
+    LatentSettings,
+    chunk_sizes,
+    encode_chunks,
+    expected_latents,
+    model_input,
+    one_ahead,
+)
+from preprocess.long_video.scenes import Scene
+from preprocess.long_video.segments import Episode, cut_segments
+from preprocess.runtime.runner import Task
+from tests.media_files import damage_packets, moving_noise, write_video
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -178,5 +192,20 @@ def test_pixels_go_from_minus_one_to_one() -> None:
 
 
 def test_shapes_are_those_of_the_stages() -> None:
-    assert expected_latents(63, FrameSettings()).shape == (253, 32, 60, 90)
-    assert expected_latents(3, FrameSettings(height=32, width=48)).shape == (13, 32, 4, 6)
+    assert expected_latents(63, FrameFormat()).shape == (253, 32, 60, 90)
+    assert expected_latents(3, FrameFormat(height=32, width=48)).shape == (13, 32, 4, 6)
+
+
+def test_a_video_whose_decoding_restarts_is_encoded_from_the_beginning(tmp_path: Path, models: Path) -> None:
+    path = damage_packets(write_video(tmp_path / "hurt.mp4", n_frames=250, fps=25), 180, 182)
+    episode = Episode("hurt", cut_segments(Scene("hurt.mp4", 0.0, 9.0)))
+    frames, vae = FrameFormat(height=16, width=24), find_component(str(models), "vae")
+    with pytest.raises(RestartedError):
+        list(episode_frames(tmp_path, episode.segments, frames))
+    (tmp_path / "latents/09s").mkdir(parents=True)
+    settings = LatentSettings(tmp_path, Folder(tmp_path), vae, frames, 3, "fp32", ("cpu",), tmp_path, 1)
+    (made,) = EncodeEpisodes(settings)(Task(0, (episode,)), lambda key: None)
+    assert isinstance(made, Encoded)
+    pixels = np.concatenate(list(episode_frames(path.parent, episode.segments, frames, by_segment=True)))
+    expected = encode_chunks(load_vae(vae, "cpu", torch.float32), chunks_of(pixels, 48))
+    assert torch.equal(torch.load(tmp_path / "latents/09s/hurt.pt", weights_only=True), expected)

@@ -75,9 +75,10 @@ def test_scenes_as_they_are_written_can_be_given_back(tmp_path: Path) -> None:
     ("content", "message"),
     [
         ("video,start,end\na.mp4,5,4\n", "line 2"),
+        ("video,start,end\na.mp4,5,5\n", "line 2: the scene ends at 5.0 s and starts at 5.0 s"),
         ("video,start,end\na.mp4,x,4\n", "line 2: start"),
         ("video,start,end\na.mp4,nan,4\n", "line 2: start"),
-        ("video,start,end\n../a.mp4,0,4\n", "leads out"),
+        ("video,start,end\n../a.mp4,0,4\n", r"video: got '\.\./a\.mp4'"),
         ("video,start\na.mp4,0\n", "no column end"),
         ("video,start,end\na.mp4,0,4\na.mp4,0,4\n", "already given"),
         ("video,start,end\n", "no scene"),
@@ -100,6 +101,12 @@ def test_videos_are_called_by_path_name_or_stem_unless_that_means_several(tmp_pa
     assert "a" not in called
     assert "a.mp4" not in called
     assert "notes.txt" not in called
+
+
+@pytest.mark.parametrize("times", [(5.0, 5.0), (5.0, 4.0), (-1.0, 4.0), (0.0, float("inf")), (float("nan"), 1.0)])
+def test_a_scene_has_a_length(times: tuple[float, float]) -> None:
+    with pytest.raises(ValueError, match="0 <= start < end"):
+        Scene("a.mp4", *times)
 
 
 def test_no_folder_and_no_video_are_errors(tmp_path: Path) -> None:

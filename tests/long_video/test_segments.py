@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from preprocess.errors import AnnotationError, UserError
-from preprocess.long_video.frame_settings import FrameSettings
+from preprocess.long_video.frame_format import FrameFormat
 from preprocess.long_video.scenes import Scene
 from preprocess.long_video.segments import Episode, cut_segments, join_episodes, segment_texts
 
-FRAMES = FrameSettings()
+FRAMES = FrameFormat()
 
 
 def test_the_first_and_the_last_segment_of_a_scene_are_flagged() -> None:
@@ -43,8 +43,9 @@ def test_every_segment_is_in_one_episode_or_left_over(lengths: list[tuple[str, f
         scenes.append(Scene(f"{video}.mp4", at, at + length))
         at += length
     episodes, left_over = join_episodes(scenes, seconds, FRAMES)
-    every = [(scene.video, segment) for scene in scenes for segment in cut_segments(scene)]
-    joined = [(episode.video, segment) for episode in episodes for segment in episode.segments]
+    every = [segment for scene in scenes for segment in cut_segments(scene)]
+    joined = [segment for episode in episodes for segment in episode.segments]
+    assert all(len({segment.video for segment in episode.segments}) == 1 for episode in episodes)
     assert len(joined) + left_over == len(every)
     assert set(joined) <= set(every)
     assert len(set(joined)) == len(joined)
@@ -56,7 +57,7 @@ def test_every_segment_is_in_one_episode_or_left_over(lengths: list[tuple[str, f
 
 
 def test_the_key_changes_with_whatever_changes_the_frames_and_with_nothing_else() -> None:
-    def key(scene: Scene, frames: FrameSettings = FRAMES) -> str:
+    def key(scene: Scene, frames: FrameFormat = FRAMES) -> str:
         ((episode,), _) = join_episodes([scene], 3, frames)
         return episode.key
 
@@ -66,7 +67,7 @@ def test_the_key_changes_with_whatever_changes_the_frames_and_with_nothing_else(
         key(dataclasses.replace(scene, video="c.mp4")),
         key(dataclasses.replace(scene, start_s=0.1)),
         key(dataclasses.replace(scene, end_s=3.6)),
-        *(key(scene, f) for f in (FrameSettings(fps=8), FrameSettings(fit="pad"), FrameSettings(height=240))),
+        *(key(scene, f) for f in (FrameFormat(fps=8), FrameFormat(fit="pad"), FrameFormat(height=240))),
     ]
     assert len({key(scene), *others}) == len(others) + 1
     assert "/" not in key(scene)

@@ -2,11 +2,14 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shlex
 import shutil
 from pathlib import Path
 
 import pytest
 import torch
+from typer.testing import CliRunner
 
 pytest.importorskip("diffusers", reason="requirements-long-video.txt is not installed")
 
@@ -65,7 +68,7 @@ def test_what_is_bad_is_redone_and_nothing_else(copy: Folder, models: Path) -> N
     torch.save(torch.full((16, 32), float("nan"), dtype=torch.bfloat16), text)
     left = {path: path.stat().st_mtime_ns for path in others}
     assert len(check_folder(copy)) == 4  # the text is in both stages
-    with pytest.raises(UserError, match=r"train_03s\.jsonl was not written, 3 things are wrong"):
+    with pytest.raises(UserError, match=r"train_03s\.jsonl was not written: 3 problems found"):
         commands.jsonl(copy.root)
     commands.latents(copy.root, vae=str(models), **PLAIN)
     commands.text(copy.root, model=str(models), max_tokens=16, **PLAIN)
@@ -98,7 +101,9 @@ def test_scenes_that_a_person_edited_are_not_lost(copy: Folder, raw: Path) -> No
     assert {copy.latents(e.seconds) / f"{e.key}.pt" for s in (3, 6) for e in read_episodes(copy, s)} == set(latents)
 
 
-def test_what_cannot_be_read_is_rejected_and_left_out(tmp_path: Path, models: Path) -> None:
+def test_what_cannot_be_read_is_rejected_and_left_out(
+    tmp_path: Path, models: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     raw = tmp_path / "raw"
     write_video(raw / "good.mp4", n_frames=40, fps=10)
     write_video(raw / "short.mp4", n_frames=40, fps=10, seed=1)
@@ -139,6 +144,17 @@ def test_what_cannot_be_read_is_rejected_and_left_out(tmp_path: Path, models: Pa
     assert [f.code for f in check_folder(folder)] == ["missing_episode", "missing_episode"]
     commands.jsonl(root)
     assert check_folder(folder) == []
+
+    before = {path.name: path.read_bytes() for path in folder.latents(3).glob("*.pt")}
+    write_video(raw / "good.mp4", n_frames=40, fps=10, seed=2)  # replaced
+    capsys.readouterr()
+    commands.latents(root, vae=str(models), **PLAIN)
+    assert capsys.readouterr().out.startswith("1 latents made (1 of videos that changed), 2 kept")
+    after = {path.name: path.read_bytes() for path in folder.latents(3).glob("*.pt")}
+    (again,) = (name for name in before if after[name] != before[name])
+    assert again.startswith("good")
+    commands.latents(root, vae=str(models), **PLAIN)
+    assert capsys.readouterr().out.startswith("0 latents made, 3 kept")
 
 
 def test_ranks_split_the_work_and_the_result_is_the_same(
@@ -206,7 +222,7 @@ def test_detected_scenes_take_the_text_beside_the_video_and_are_not_searched_twi
     (note,) = folder.found.iterdir()
     written = note.stat().st_mtime_ns
     (own / "clip.txt").write_text("shapes\nthat move\n")
-    commands.scenes(root, own, workers=1, overwrite=True)
+    commands.scenes(root, own, workers=1, overwrite=True)  # as the message said
     assert note.stat().st_mtime_ns == written
     scenes = [json.loads(line) for line in folder.scenes.read_text().splitlines()]
     assert [s["text"] for s in scenes] == [["shapes that move"]] * 4
@@ -222,6 +238,64 @@ def test_steps_out_of_order_say_what_to_run(tmp_path: Path, raw: Path, models: P
         commands.segments(tmp_path / "new", "63")
     with pytest.raises(UserError, match="not height x width"):
         commands.segments(tmp_path / "new", size="720p")
+
+
+def printed(error: UserError) -> list[list[str]]:
+    """The command lines in a remedy, as a shell splits them."""
+    found = re.findall(r"python -m preprocess long-video (.*?)(?=[,:.]? (?:then|Or|both)|: |$)", error.remedy)
+    return [shlex.split(line) for line in found]
+
+
+def obey(error: UserError, **fill: str) -> None:
+    """Runs what a remedy says, with the placeholders filled in."""
+    lines = printed(error)
+    assert lines
+    for line in lines:
+        words = [fill.get(word, word) for word in line]
+        done = CliRunner().invoke(commands.app, words, catch_exceptions=False)
+        assert done.exit_code == 0, done.output
+
+
+def test_some_stages_are_finished_while_others_are_not(copy: Folder, models: Path) -> None:
+    whole = contents(copy.root)
+    for path in [*copy.root.rglob("latents/*/*.pt"), *copy.text.glob("*.pt"), *copy.root.glob("train_*.jsonl")]:
+        path.unlink()
+    # No model is named: it is the one of the run before.
+    commands.latents(copy.root, seconds="3", **PLAIN)
+    commands.text(copy.root, seconds="3", **PLAIN)
+    commands.jsonl(copy.root, "3")
+    commands.check(copy.root, seconds="3")
+    assert copy.train(3).read_bytes() == whole["train_03s.jsonl"]
+    assert not copy.train(6).exists()
+    with pytest.raises(UserError, match=r"train_06s\.jsonl was not written") as error:
+        commands.jsonl(copy.root)
+    obey(error.value)
+    commands.jsonl(copy.root)
+    assert {name: data for name, data in contents(copy.root).items() if name.endswith((".pt", ".jsonl"))} == {
+        name: data for name, data in whole.items() if name.endswith((".pt", ".jsonl"))
+    }
+
+
+def test_a_stage_that_is_not_planned_can_be_planned_as_the_message_says(copy: Folder) -> None:
+    for step in (commands.latents, commands.text, commands.jsonl, commands.check):
+        with pytest.raises(UserError, match="has no episodes of 9 s; its stages are 3,6 s") as error:
+            step(copy.root, seconds="9")  # type: ignore[operator]
+    planned = {seconds: copy.episodes(seconds).read_bytes() for seconds in (3, 6)}
+    obey(error.value)
+    assert copy.stages() == (3, 6, 9)
+    assert {seconds: copy.episodes(seconds).read_bytes() for seconds in (3, 6)} == planned  # the size is kept
+
+
+def test_what_was_forgotten_is_run_as_the_message_says(tmp_path: Path, raw: Path) -> None:
+    root = tmp_path / "a new one"
+    with pytest.raises(UserError, match="has no episodes") as error:
+        commands.latents(root)
+    scenes, segments = printed(error.value)
+    assert CliRunner().invoke(commands.app, [str(raw) if w == "<folder>" else w for w in scenes]).exit_code == 0
+    with pytest.raises(UserError, match="does not fill one episode of 63 s") as too_long:
+        commands.segments(root, "63")
+    obey(too_long.value)
+    assert CliRunner().invoke(commands.app, segments).exit_code == 0
 
 
 def test_a_plan_with_other_stages_replaces_the_one_before(copy: Folder) -> None:

@@ -14,9 +14,10 @@ import numpy as np
 import pytest
 
 from preprocess.errors import MediaError
-from preprocess.media import read_media, video
+from preprocess.media import frames, read_media
 from preprocess.media.sampling import Sampling
 from preprocess.media.video import read_video
+from tests.decoders import opencv_frames, torchcodec_decoder
 
 ONE = 1 << 16
 # (a, b, c, d) of the display matrix: column' = a * column + c * row, row' = b * column + d * row.
@@ -56,21 +57,34 @@ def test_display_matrix(
             to_row = b * column + d * row + (95 if b < 0 else 63 if d < 0 else 0)
             expected[:, to_row, to_column] = decoded[:, row, column]
     np.testing.assert_array_equal(read_video(path, Sampling.every_nth(1)).frames.pixels, expected)
-    if shutil.which("ffmpeg"):
-        command = ["ffmpeg", "-v", "error", "-i", str(path), "-f", "rawvideo", "-pix_fmt", "rgb24", "-"]
-        shown = subprocess.run(command, capture_output=True, check=True).stdout
-        np.testing.assert_array_equal(np.frombuffer(shown, np.uint8).reshape(expected.shape), expected)
+
+
+@pytest.fixture
+def turned(turn: str, make_clip: Callable[..., Path], tmp_path: Path) -> Path:
+    """Four frames with the display matrix of `turn`."""
+    a, b, c, d = TURNS[turn]
+    matrix = [a * ONE, b * ONE, 0, c * ONE, d * ONE, 0, 0, 0, 1 << 30]
+    return make_clip(tmp_path / "turned.mp4", frames=4, matrix=matrix)
+
+
+@pytest.mark.skipif(not shutil.which("ffmpeg"), reason="the ffmpeg program is not installed")
+@pytest.mark.parametrize("turn", TURNS)
+def test_display_matrix_as_the_ffmpeg_program_applies_it(turned: Path) -> None:
+    ours = read_video(turned, Sampling.every_nth(1)).frames.pixels
+    command = ["ffmpeg", "-v", "error", "-i", str(turned), "-f", "rawvideo", "-pix_fmt", "rgb24", "-"]
+    shown = subprocess.run(command, capture_output=True, check=True).stdout
+    np.testing.assert_array_equal(ours, np.frombuffer(shown, np.uint8).reshape(ours.shape))
 
 
 @pytest.mark.parametrize("turn", ["upright", "90", "180", "270"])
-def test_rotation_as_torchcodec_does_it(turn: str, make_clip: Callable[..., Path], tmp_path: Path) -> None:
-    decoders = pytest.importorskip("torchcodec.decoders", exc_type=Exception)
-    a, b, c, d = TURNS[turn]
-    path = make_clip(
-        tmp_path / "turned.mp4", frames=4, matrix=[a * ONE, b * ONE, 0, c * ONE, d * ONE, 0, 0, 0, 1 << 30]
-    )
-    theirs = decoders.VideoDecoder(path, dimension_order="NHWC").get_frames_in_range(0, 4).data.numpy()
-    np.testing.assert_array_equal(read_video(path, Sampling.every_nth(1)).frames.pixels, theirs)
+def test_rotation_as_opencv_does_it(turned: Path) -> None:
+    np.testing.assert_array_equal(read_video(turned, Sampling.every_nth(1)).frames.pixels, opencv_frames(turned))
+
+
+@pytest.mark.parametrize("turn", ["upright", "90", "180", "270"])
+def test_rotation_as_torchcodec_does_it(turned: Path) -> None:
+    theirs = torchcodec_decoder(turned).get_frames_in_range(0, 4).data.numpy()
+    np.testing.assert_array_equal(read_video(turned, Sampling.every_nth(1)).frames.pixels, theirs)
 
 
 @pytest.mark.parametrize(
@@ -225,9 +239,9 @@ def test_window_beyond_the_end(clip_path: Callable[[str], Path]) -> None:
 
 
 def test_frames_larger_than_allowed(clip_path: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(video, "MAX_PIXELS", 64 * 96 - 1)
+    monkeypatch.setattr(frames, "MAX_PIXELS", 64 * 96 - 1)
     assert reason_of(clip_path("h264 gop 250")) == "too_large"
-    monkeypatch.setattr(video, "MAX_PIXELS", 64 * 96)
+    monkeypatch.setattr(frames, "MAX_PIXELS", 64 * 96)
     assert len(read_video(clip_path("h264 gop 250"), Sampling.fps(1)).frames.pixels) == 3
 
 

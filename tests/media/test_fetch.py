@@ -11,13 +11,14 @@ from pathlib import Path
 import pytest
 
 from preprocess.errors import MediaError
+from preprocess.media.fetch import _file_name as file_name
 from preprocess.media.fetch import local_file
 
 CONTENT = bytes(range(256)) * 5000
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
-    """Knows one file, one that is not there, one that is forbidden, and one that breaks off."""
+    """Knows one file, one that does not exist, one that is forbidden, and one that breaks off."""
 
     def do_HEAD(self) -> None:
         self.answer(body=False)
@@ -106,11 +107,33 @@ def test_download(server: str, temporary: Path) -> None:
     assert not list(temporary.iterdir())
 
 
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        ("a/b c.mp4", "b c.mp4"),
+        ("a/..", "media"),
+        ("", "media"),
+        ("é" * 150 + ".mp4", "media.mp4"),
+        ("a." + "x" * 300, "media." + "x" * 19),
+    ],
+)
+def test_a_copy_is_called_like_its_file(path: str, name: str) -> None:
+    assert file_name(path) == name
+
+
 def test_raw_may_be_an_address(server: str, temporary: Path) -> None:
     for raw in (server, f"{server}/"):
         with local_file(raw, "videos/a%20b.mp4") as path:
             assert path.read_bytes() == CONTENT
     assert refused(server, "../a.mp4").reason == "missing"
+    assert not list(temporary.iterdir())
+
+
+def test_a_file_that_is_not_below_a_remote_raw_folder_is_missing(s3: str, server: str, temporary: Path) -> None:
+    for raw in (server, f"{s3}/raw"):
+        error = refused(raw, "videos/gone.mp4")
+        assert (error.reason, str(error)) == ("missing", "videos/gone.mp4 does not exist")
+    assert refused("s3://no-such-bucket-here", "a.mp4").reason == "missing"
     assert not list(temporary.iterdir())
 
 

@@ -127,6 +127,13 @@ def test_no_image(tmp_path: Path, clip_path: Callable[[str], Path]) -> None:
     assert reason_of(tmp_path / "gone.jpg") == "missing"
 
 
+@pytest.mark.parametrize("kind", ["PPM", "PCX", "ICO", "TGA", "SGI", "EPS"])
+def test_only_the_formats_of_image_datasets_are_opened(kind: str, tmp_path: Path) -> None:
+    """Whatever the suffix: Pillow's readers of other formats are used by nobody, and some run programs."""
+    Image.new("RGB", (16, 16), (200, 0, 0)).save(tmp_path / "a.jpg", kind)
+    assert reason_of(tmp_path / "a.jpg") == "unreadable"
+
+
 def test_cut_jpeg_is_called_so(tmp_path: Path) -> None:
     path = tmp_path / "cut.jpg"
     picture(200, 200).save(path)

@@ -1,4 +1,4 @@
-"""Three real videos, against a full decode and torchcodec."""
+"""Three real videos, against a full decode, OpenCV and torchcodec."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import pytest
 
 from preprocess.media.sampling import Sampling
 from preprocess.media.video import read_video
+from tests.decoders import opencv_frames, torchcodec_decoder
 
 # name: rows at one frame per second, frames, duration in seconds.
 VIDEOS = {
@@ -54,9 +55,16 @@ def test_frames_of_a_full_decode(
         np.testing.assert_array_equal(pixels, shown.pixels[shown.on_screen(float(time_s))])
 
 
+def test_frames_of_opencv(path: Path) -> None:
+    theirs = opencv_frames(path)
+    np.testing.assert_array_equal(read_video(path, Sampling.every_nth(1)).frames.pixels, theirs)
+    np.testing.assert_array_equal(read_video(path, Sampling.every_nth(10)).frames.pixels, theirs[::10])
+    middle = (2 * np.arange(8) + 1) * len(theirs) // 16
+    np.testing.assert_array_equal(read_video(path, Sampling.segment(8)).frames.pixels, theirs[middle])
+
+
 def test_frames_of_torchcodec(path: Path) -> None:
-    decoders = pytest.importorskip("torchcodec.decoders", exc_type=Exception)
-    decoder = decoders.VideoDecoder(path, dimension_order="NHWC")
+    decoder = torchcodec_decoder(path)
     origin = decoder.metadata.begin_stream_seconds
     clip = read_video(path, Sampling.fps(2))
     # A hundredth of a second after the start of a frame, no rounding matters.

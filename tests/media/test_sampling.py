@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from fractions import Fraction
 
 import numpy as np
@@ -11,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from preprocess.errors import UnknownNameError, UserError
-from preprocess.media.sampling import Sampling, wanted
+from preprocess.media.sampling import Sampling, TooManyRowsError, wanted
+from preprocess.options import parse_sampling
 
 # Display times in units of 1 / 90000 s, as MPEG-TS has them: the first at 0, any steps.
 STEPS = st.lists(st.integers(1, 200_000), max_size=80)
@@ -109,7 +111,14 @@ def test_windows(sampling: Sampling) -> None:
 
 
 def test_parse_and_json_round_trip() -> None:
-    for sampling in (Sampling.fps(0.5), Sampling.every_nth(10), Sampling.num_frames(32), Sampling.segment(8)):
+    for sampling in (
+        Sampling.fps(0.5),
+        Sampling.fps(29.97002997),
+        Sampling.fps(30000 / 1001),
+        Sampling.every_nth(10),
+        Sampling.num_frames(1_000_000),
+        Sampling.segment(8),
+    ):
         assert Sampling.parse(str(sampling)) == sampling
         assert Sampling.from_json(sampling.to_json()) == sampling
     assert Sampling.fps(1).to_json() == {"kind": "fps", "value": 1.0}
@@ -122,7 +131,39 @@ def test_values_that_mean_nothing(value: float) -> None:
         Sampling.fps(value)
 
 
-def test_mistakes_of_a_person() -> None:
+@pytest.mark.parametrize(
+    ("kind", "value", "limit"),
+    [
+        ("fps", 1000.5, "1,000"),
+        ("fps", 1e9, "1,000"),
+        ("num_frames", 1e11, "1,000,000"),
+        ("segment", 1_000_001, "1,000,000"),
+        ("every_nth", 1e300, "1,000,000"),
+    ],
+)
+def test_values_out_of_range_are_refused_with_the_limit(kind: str, value: float, limit: str) -> None:
+    with pytest.raises(ValueError, match=f"at most {limit}, got {re.escape(repr(value))}"):
+        Sampling(kind, value)  # type: ignore[arg-type]
+    with pytest.raises(UserError, match=f"{kind}={re.escape(repr(value))}.*at most {limit}"):
+        Sampling.parse(f"{kind}={value!r}")
+
+
+def test_the_fps_option_keeps_its_digits_and_is_checked() -> None:
+    assert parse_sampling(29.97002997, None) == Sampling.fps(29.97002997)
+    assert parse_sampling(None, "num_frames=12") == Sampling.num_frames(12)
+    with pytest.raises(UserError, match=r"'fps=1000000000\.0' has no usable value.*at most 1,000"):
+        parse_sampling(1e9, None)
+
+
+def test_a_video_with_too_many_rows() -> None:
+    year = 365 * 86_400.0
+    with pytest.raises(TooManyRowsError, match="fps=1 gives 31,536,000 rows"):
+        wanted(Sampling.fps(1), np.array([0.0, year - 1]), year)
+    assert len(wanted(Sampling.fps(1), np.array([0.0, year - 1]), year, 5.0, 8.0)[0]) == 3
+    assert len(wanted(Sampling.fps(0.1), np.array([0.0, year - 1]), year)[0]) == 3_153_600
+
+
+def test_values_that_cannot_be_parsed() -> None:
     with pytest.raises(ValueError, match="whole number"):
         Sampling("num_frames", 2.5)
     with pytest.raises(ValueError, match="frames_per_second"):

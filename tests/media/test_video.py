@@ -12,9 +12,11 @@ import numpy as np
 import pytest
 
 from preprocess.errors import MediaError
-from preprocess.media import packets, video
+from preprocess.media import decode, packets
+from preprocess.media.container import open_video
+from preprocess.media.frames import DecodedMedia
 from preprocess.media.sampling import Sampling
-from preprocess.media.video import Clip, read_video
+from preprocess.media.video import read_video
 
 Window = tuple[float | None, float | None]
 
@@ -79,7 +81,7 @@ def rows(sampling: Sampling, shown: Any, window: Window, end_s: float) -> list[t
     return [(shown.times_s[i], i) for i in dict.fromkeys(chosen)]
 
 
-def assert_same(clip: Clip, expected: list[tuple[float, int]], shown: Any) -> None:
+def assert_same(clip: DecodedMedia, expected: list[tuple[float, int]], shown: Any) -> None:
     np.testing.assert_allclose(clip.frames.timestamps_s, [time for time, _ in expected], atol=1e-9)
     wrong = [row for row, (_, i) in enumerate(expected) if not np.array_equal(clip.frames.pixels[row], shown.pixels[i])]
     assert not wrong, f"rows {wrong} of {len(expected)} differ"
@@ -92,7 +94,7 @@ def spans_only(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(self: object) -> None:
         raise AssertionError("the file was decoded whole")
 
-    monkeypatch.setattr(video._Everything, "__init__", refuse)
+    monkeypatch.setattr(decode.WholeDecode, "__init__", refuse)
 
 
 @pytest.mark.parametrize("window", WINDOWS, ids=str)
@@ -132,7 +134,7 @@ def test_files_too_large_to_hold_are_read_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(packets, "HELD_BYTES", 10_000)
-    with video.open_video(clip_path(name)) as (container, stream):
+    with open_video(clip_path(name)) as (container, stream):
         assert packets.read_index(container, stream, clip_path(name)).held is None
     shown = reference(name)
     for sampling in SAMPLINGS:
@@ -144,7 +146,7 @@ def test_clips_are_what_their_names_say(clip_path: Callable[[str], Path]) -> Non
     """The awkward files are awkward: otherwise the tests above would prove nothing."""
 
     def index(name: str) -> packets.PacketIndex:
-        with video.open_video(clip_path(name)) as (container, stream):
+        with open_video(clip_path(name)) as (container, stream):
             return packets.read_index(container, stream, clip_path(name))
 
     assert index("h264 gop 250").keys.sum() == 1
@@ -179,7 +181,7 @@ def test_duration_and_origin(clip_path: Callable[[str], Path]) -> None:
 
 def test_only_spans_are_decoded(clip_path: Callable[[str], Path]) -> None:
     path = clip_path("h264 gop 12 B-frames")
-    with video.open_video(path) as (container, stream):
+    with open_video(path) as (container, stream):
         index = packets.read_index(container, stream, path)
     display = index.display_pts()
     needed, is_target = packets.mark(index, display[[0, 25, 50]])
@@ -191,9 +193,26 @@ def test_only_spans_are_decoded(clip_path: Callable[[str], Path]) -> None:
     assert needed.all()
 
 
+def test_each_frame_comes_out_of_its_own_span(clip_path: Callable[[str], Path]) -> None:
+    """Asked for alone, every frame is decoded from the keyframe before it, without frames to which no other refers."""
+    path = clip_path("h264 gop 12 B-frames")
+    with open_video(path) as (container, stream):
+        index = packets.read_index(container, stream, path)
+    display, packets_of_spans, frames_of_spans = index.display_pts(), 0, 0
+    for n in range(len(display)):
+        with open_video(path) as (_, stream):
+            source = packets.packets_again(path, index)
+            found = [pts for pts, _ in decode.decode_spans(stream.codec_context, source, index, display[[n]], path)]
+        assert display[n] in found
+        assert min(found) == display[n - n % 12], "from its keyframe on"
+        packets_of_spans += int(packets.mark(index, display[[n]])[0].sum())
+        frames_of_spans += len(found)
+    assert frames_of_spans < 0.8 * packets_of_spans
+
+
 def test_a_leading_picture_needs_the_gop_before(clip_path: Callable[[str], Path]) -> None:
     path = clip_path("hevc 10 bit, open gop")
-    with video.open_video(path) as (container, stream):
+    with open_video(path) as (container, stream):
         index = packets.read_index(container, stream, path)
     key = int(np.flatnonzero(index.keys)[1])
     needed, _ = packets.mark(index, index.pts[[key]])

@@ -10,12 +10,14 @@ import pytest
 
 from preprocess.pipeline.ledger import Ledger
 from preprocess.samples import Reject
+from tests.pipeline.conftest import on_disk
 
 
 def reject(key: str, reason: Any = "unreadable") -> Reject:
     return Reject(key, "train", "decode", reason, f"cannot open {key}: “Über”\nline")
 
 
+@on_disk
 def test_lines_are_on_disk_at_once_and_read_back(tmp_path: Path) -> None:
     path = tmp_path / "rejects.jsonl"
     ledger = Ledger(path)
@@ -30,11 +32,13 @@ def test_lines_are_on_disk_at_once_and_read_back(tmp_path: Path) -> None:
 
 def test_half_a_line_of_a_killed_run_is_forgotten(tmp_path: Path) -> None:
     path = tmp_path / "rejects.jsonl"
-    Ledger(path).add(reject("a"))
+    with Ledger(path) as ledger:
+        ledger.add(reject("a"))
     path.write_bytes(path.read_bytes() + b'{"key": "b", "spl')
     ledger = Ledger(path)
     assert len(ledger) == 1
-    ledger.add(reject("c"))
+    with ledger:
+        ledger.add(reject("c"))
     assert [json.loads(line)["key"] for line in path.read_bytes().splitlines()] == ["a", "c"]
 
 

@@ -37,14 +37,3 @@ def test_todo_leaves_out_triples_of_the_same_split_and_rejects() -> None:
     samples = [sample("a"), sample("b"), sample("c"), sample("d", "val")]
     done: dict[Any, set[str]] = {"train": {"a", "d"}, "val": set(), "test": set()}
     assert [s.key for s in plan.todo(samples, done, lambda s: s.key == "c")] == ["b", "d"]
-
-
-def test_chunks_hold_every_sample_once_and_shrink() -> None:
-    samples = [sample(f"k{i:02d}") for i in range(10)]
-    chunks = list(plan.chunks(samples, size=4))
-    assert [len(c.samples) for c in chunks] == [4, 4, 2]
-    assert [s for c in chunks for s in c.samples] == samples
-    rest = chunks[0].without({"k00", "k02"})
-    assert rest is not None
-    assert [s.key for s in rest.samples] == ["k01", "k03"]
-    assert chunks[2].without({"k08", "k09"}) is None

@@ -8,7 +8,7 @@ A recipe with `prepare` makes its own raw data and needs no fixture.
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 import random
 import re
 import shutil
@@ -19,12 +19,12 @@ import pytest
 
 from preprocess import recipes
 from preprocess.errors import AnnotationError, RawDataError
-from preprocess.recipes._files import MEDIA_SUFFIXES, split_suffix
+from preprocess.readers.files import MEDIA_SUFFIXES, split_suffix
 from preprocess.samples import KEY_PATTERN, SPLITS, RecipeOptions, Sample, canonical_json
 
 NAMES = recipes.names()
 FIXTURES = Path(__file__).parent / "fixtures"
-OWN_DATA = {"folder", "table", "demo"}  # a person's own or rendered: nothing to cite
+OWN_DATA = {"folder", "table", "demo"}  # the user's own or rendered: nothing to cite
 OPTIONS = RecipeOptions()
 DERIVED = {
     "videoID",
@@ -89,11 +89,7 @@ def build(name: str, folder: Path) -> Tree:
         assert prepare, f"the recipe {name} has no fixture: write {path}"
         prepare(folder)
         return Tree(folder, folder)
-    spec = importlib.util.spec_from_file_location(f"fixture_{name}", path)
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    module = importlib.import_module(f"tests.recipes.fixtures.{name}")
     return Tree(folder, module.make(folder), module.BREAKABLE, module.REQUIRED, module.LISTS_MEDIA)
 
 
@@ -115,7 +111,7 @@ def tree(original: Tree, tmp_path: Path) -> Tree:
 
 
 def run(name: str, tree: Tree) -> list[Sample]:
-    return list(recipes.load(name).samples(tree.raw, OPTIONS))
+    return [entry for entry in recipes.entries(recipes.load(name), tree.raw, OPTIONS) if isinstance(entry, Sample)]
 
 
 def test_spec(name: str) -> None:
@@ -137,9 +133,9 @@ def test_spec(name: str) -> None:
         assert ".." not in remote.path
 
 
-def test_hub_names_are_unique() -> None:
-    hub_names = [recipes.load(each).SPEC.hub_name for each in NAMES]
-    assert len(set(hub_names)) == len(hub_names)
+def test_titles_are_unique() -> None:
+    titles = [recipes.load(each).SPEC.title for each in NAMES]
+    assert len(set(titles)) == len(titles)
 
 
 def test_card_prose_is_there(name: str, root: Path) -> None:
@@ -205,6 +201,7 @@ def test_garbage_is_an_error_that_names_the_file(name: str, tree: Tree) -> None:
                 run(name, tree)
             assert "Expected" in str(error.value)
             assert "\n" not in str(error.value)
+            assert recipes.load(name).SPEC.raw_layout.strip() in error.value.layout
         path.write_bytes(whole)
     assert run(name, tree)
 

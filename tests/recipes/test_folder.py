@@ -1,12 +1,16 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from preprocess.errors import AnnotationError, RawDataError
-from preprocess.recipes.folder import samples, words
-from preprocess.samples import RecipeOptions, Sample
+from preprocess.readers.annotations import words
+from preprocess.recipes.folder import samples
+from preprocess.samples import RecipeOptions, Reject, Sample, canonical_json
 
 
 def touch(raw: Path, *paths: str) -> None:
@@ -83,7 +87,7 @@ def test_a_video_outside_the_splits_is_refused(tmp_path: Path) -> None:
 
 def test_a_folder_without_media(tmp_path: Path) -> None:
     touch(tmp_path, "notes.txt")
-    with pytest.raises(RawDataError, match="no video and no image"):
+    with pytest.raises(RawDataError, match=r"has none of videos, images; found: notes\.txt"):
         read(tmp_path)
 
 
@@ -97,3 +101,91 @@ def test_names_of_any_script_stay_apart(tmp_path: Path) -> None:
 
 def test_words() -> None:
     assert words("sports/riding_a__bike") == "riding a bike"
+
+
+def test_a_file_name_that_is_not_utf8_is_a_reject(tmp_path: Path) -> None:
+    touch(tmp_path, "train/a.mp4", "val/b.mp4")
+    for name in (b"/val/caf\xe9.mp4", b"/val/caf\xe9.txt"):
+        Path(os.fsdecode(os.fsencode(tmp_path) + name)).touch()
+    *found, reject = samples(tmp_path, RecipeOptions())
+    assert [s.media for s in found if isinstance(s, Sample)] == ["train/a.mp4", "val/b.mp4"]
+    assert isinstance(reject, Reject)
+    assert (reject.split, reject.stage, reject.reason) == ("val", "list", "unreadable")
+    assert reject.message == "the file name 'val/caf\\\\udce9.mp4' is not UTF-8"
+    canonical_json(reject.to_json()).encode()
+
+
+METADATA = {
+    "csv": "file_name,text,label,camera\na.mp4,a cat,cat,left\nclips/b.mp4,,dog,\n",
+    "jsonl": '{"file_name": "a.mp4", "text": "a cat", "label": "cat", "camera": "left"}\n'
+    '{"file_name": "clips/b.mp4", "label": "dog"}\n',
+}
+
+
+@pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
+def test_metadata_files_as_the_hub_has_them(tmp_path: Path, suffix: str) -> None:
+    touch(tmp_path, "train/a.mp4", "train/clips/b.mp4", "test/a.mp4", "test/README.txt")
+    for split in ("train", "test"):
+        file = tmp_path / split / f"metadata.{suffix}"
+        if suffix == "parquet":
+            names = {"file_name": ["a.mp4", "clips/b.mp4"], "text": ["a cat", None], "label": ["cat", "dog"]}
+            pq.write_table(pa.table({**names, "camera": ["left", None]}), file)
+        else:
+            file.write_text(METADATA[suffix])
+    found = read(tmp_path)
+    assert {media: (s.split, s.captions, s.label, s.meta["camera"]) for media, s in found.items()} == {
+        "train/a.mp4": ("train", ("a cat",), "cat", "left"),
+        "train/clips/b.mp4": ("train", ("dog",), "dog", None),
+        "test/a.mp4": ("test", ("a cat",), "cat", "left"),
+        "test/clips/b.mp4": ("test", ("dog",), "dog", None),  # listed, but missing: encoding will say so
+    }
+
+
+def test_metadata_of_the_whole_folder(tmp_path: Path) -> None:
+    touch(tmp_path, "a.mp4", "b.mp4", "c.mp4")
+    (tmp_path / "metadata.csv").write_text(
+        "video_file_name,split,captions,duration\na.mp4,test,one,3\nb.mp4,valid,two,4\n"
+    )
+    (tmp_path / "b.txt").write_text("beside")
+    (tmp_path / "b.json").write_text('{"camera": "left", "duration": 5}')
+    found = read(tmp_path, split=(1.0, 0.0, 0.0))
+    assert {media: (s.split, s.captions, dict(s.meta)) for media, s in found.items()} == {
+        "a.mp4": ("test", ("one",), {"videoID": "a", "duration_": "3", "camera": None}),
+        "b.mp4": ("val", ("beside",), {"videoID": "b", "duration_": 5, "camera": "left"}),
+        "c.mp4": ("train", ("c",), {"videoID": "c", "duration_": None, "camera": None}),
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("name\na.mp4\n", r"metadata\.csv: no column file_name \(name\)"),
+        ("x_file_name,y_file_name\na.mp4,a.mp4\n", "the columns x_file_name, y_file_name"),
+        ("file_name\n../a.mp4\n", r"line 2"),
+        ("file_name\n/a.mp4\n", r"line 2"),
+        ("file_name,text\n,a\n", "line 2: file_name is None"),
+        ("file_name\na.mp4\na.mp4\n", r"line 3: 'a\.mp4' was already given in metadata\.csv, line 2"),
+        ("file_name,split\na.mp4,dev\n", "line 2: split is 'dev'"),
+    ],
+)
+def test_metadata_files_that_are_wrong_are_refused(tmp_path: Path, text: str, message: str) -> None:
+    touch(tmp_path, "a.mp4")
+    (tmp_path / "metadata.csv").write_text(text)
+    with pytest.raises(AnnotationError, match=message):
+        read(tmp_path)
+
+
+def test_a_split_that_contradicts_its_folder_is_refused(tmp_path: Path) -> None:
+    touch(tmp_path, "train/a.mp4")
+    (tmp_path / "metadata.csv").write_text("file_name,split\ntrain/a.mp4,test\n")
+    with pytest.raises(RawDataError, match=r"train/a\.mp4 is in the folder of train, its metadata say test"):
+        read(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "name", ["labels.csv", "metadata.tsv", "annotations.json", "captions.txt", "b.json", "x/c.xlsx"]
+)
+def test_what_looks_like_metadata_is_not_ignored(tmp_path: Path, name: str) -> None:
+    touch(tmp_path, "a.mp4", name)
+    with pytest.raises(RawDataError, match=f"{name} looks like metadata.*Name it metadata.csv"):
+        read(tmp_path)

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from preprocess.errors import AnnotationError, RawDataError
+from preprocess.errors import AnnotationError
 from preprocess.recipes.kinetics700 import samples
-from preprocess.samples import RecipeOptions, Sample
+from preprocess.samples import RecipeOptions, Reject, Sample
 
 CLIP = "-3JkLm_Ab9c_000012_000022"
 OTHER = "abcdefghijk_000000_000010"
@@ -29,7 +29,7 @@ def table(raw: Path, split: str, text: str) -> Path:
 
 
 def read(raw: Path) -> dict[str, Sample]:
-    return {sample.key: sample for sample in samples(raw, RecipeOptions())}
+    return {entry.key: entry for entry in samples(raw, RecipeOptions()) if isinstance(entry, Sample)}
 
 
 @pytest.mark.parametrize("folder", ["train/dunking basketball", "train", "k700/train/dunking_basketball"])
@@ -76,10 +76,9 @@ def test_the_same_row_again_says_nothing_new(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
-        ("abseiling,#NAME?,0,10,train", r"train\.csv: line 2: '#NAME\?' is no YouTube id"),
-        ("abseiling,abcdefghijk,0:05,10,train", r"line 2: time_start: '0:05' is no time"),
-        ("abseiling,abcdefghijk,0.5,10,train", r"line 2: time_start: '0\.5' is no whole second"),
-        ("abseiling,abcdefghijk,0,10,train\nbowling,abcdefghijk,0,10,train", r"line 3: .* label 'abseiling' already"),
+        ("abseiling,#NAME?,0,10,train", r"train\.csv: line 2: '#NAME\?' is not a YouTube id"),
+        ("abseiling,abcdefghijk,0:05,10,train", r"line 2: time_start: '0:05' is not a time"),
+        ("abseiling,abcdefghijk,0.5,10,train", r"line 2: time_start: '0\.5' is not a whole second"),
         ("", r"train\.csv: the table has no rows"),
     ],
 )
@@ -89,13 +88,39 @@ def test_a_row_that_is_wrong_is_refused(tmp_path: Path, rows: str, message: str)
         read(tmp_path)
 
 
-def test_a_clip_in_two_splits_is_refused(tmp_path: Path) -> None:
-    for split in ("train", "val"):
-        table(tmp_path, split, f"{HEADER}abseiling,abcdefghijk,0,10,{split}\n")
-    with pytest.raises(AnnotationError, match=rf"val\.csv: line 2: the clip {OTHER} is in train already"):
-        read(tmp_path)
-    for path in (tmp_path / "annotations").iterdir():
-        path.unlink()
-    touch(tmp_path, f"train/a/{OTHER}.mp4", f"train/b/{OTHER}.mp4")
-    with pytest.raises(RawDataError, match="is there twice"):
-        read(tmp_path)
+def rejects(raw: Path) -> list[Reject]:
+    return [entry for entry in samples(raw, RecipeOptions()) if isinstance(entry, Reject)]
+
+
+def test_a_clip_that_is_listed_again_is_a_reject(tmp_path: Path) -> None:
+    rows = "abseiling,abcdefghijk,0,10,train\nabseiling,abcdefghijk,0,10,train\nbowling,abcdefghijk,0,10,train\n"
+    table(tmp_path, "train", HEADER + rows)
+    table(tmp_path, "val", f"{HEADER}abseiling,abcdefghijk,0,10,validate\n")
+    touch(tmp_path, f"test/{OTHER}.mp4", f"test/{CLIP}.mp4")
+    assert {key: (s.split, s.label) for key, s in read(tmp_path).items()} == {
+        OTHER: ("train", "abseiling"),
+        CLIP: ("test", None),
+    }
+    first = f"lists the clip {OTHER} again, first listed in train.csv, line 2 (abseiling)"
+    assert rejects(tmp_path) == [
+        Reject(f"{OTHER}_train_4", "train", "list", "duplicate", f"train.csv, line 4 (bowling) {first}"),
+        Reject(f"{OTHER}_val_2", "val", "list", "duplicate", f"val.csv, line 2 (abseiling) {first}"),
+        Reject(
+            f"{OTHER}_test",
+            "test",
+            "list",
+            "duplicate",
+            f"test/{OTHER}.mp4 is the clip {OTHER} again, first listed in train.csv, line 2",
+        ),
+    ]
+
+
+def test_a_clip_twice_in_the_folders_of_a_split_is_a_reject(tmp_path: Path) -> None:
+    touch(tmp_path, f"train/a/{OTHER}.mp4", f"train/b/{OTHER}.mp4", f"train/c/{OTHER}.mkv")
+    assert {key: (s.media, s.label) for key, s in read(tmp_path).items()} == {OTHER: (f"train/a/{OTHER}.mp4", "a")}
+    found = rejects(tmp_path)
+    assert len({reject.key for reject in found}) == 2
+    assert [(reject.reason, reject.message) for reject in found] == [
+        ("duplicate", f"train/b/{OTHER}.mp4 is the clip {OTHER} again, first listed in train/a/{OTHER}.mp4"),
+        ("duplicate", f"train/c/{OTHER}.mkv is the clip {OTHER} again, first listed in train/a/{OTHER}.mp4"),
+    ]

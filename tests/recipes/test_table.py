@@ -101,7 +101,7 @@ def test_parts_of_one_video_are_samples_of_one_split(tmp_path: Path) -> None:
         ("v,,,,", r"line 2: videoLoc is None"),
         (",a.mp4,,,", r"line 2: videoID is None"),
         ("v,a.mp4,dev,,", r"line 2: split is 'dev'"),
-        ("v,a.mp4,,x,", r"line 2: start_time: 'x' is no time"),
+        ("v,a.mp4,,x,", r"line 2: start_time: 'x' is not a time"),
         ("v,a.mp4,,5,5", r"line 2: end_time 5 is not after start_time 5"),
         ("v,a.mp4,,,\nw,b.mp4,,,\nv,c.mp4,,,", r"line 4: 'v' was already given in t\.csv, line 2"),
     ],
@@ -110,6 +110,23 @@ def test_a_row_that_is_wrong_is_refused_with_its_line(tmp_path: Path, row: str, 
     table = write(tmp_path, "t.csv", f"videoID,videoLoc,split,start_time,end_time\n{row}\n")
     with pytest.raises(AnnotationError, match=message):
         read(table)
+
+
+@pytest.mark.parametrize(
+    ("label", "caption"),
+    [("riding_a_bike", "riding a bike"), ("sports/", "sports"), ("/", "/"), ("_", "_"), (" ", "a")],
+)
+def test_without_a_caption_the_label_or_the_id_is_one(tmp_path: Path, label: str, caption: str) -> None:
+    (tmp_path / "a.mp4").touch()
+    table = tmp_path / "list.csv"
+    table.write_text(f"videoID,videoLoc,label\na,a.mp4,{label}\n")
+    (sample,) = read(table)
+    assert sample.captions == (caption,)
+
+
+def test_an_address_without_a_file_name_is_its_own_caption(tmp_path: Path) -> None:
+    (sample,) = read(write(tmp_path, "list.csv", "videoLoc\nhttps://example.org/?id=7\n"))
+    assert sample.captions[0].strip()
 
 
 def test_parquet_values_become_json(tmp_path: Path) -> None:
@@ -136,6 +153,58 @@ def test_parquet_that_is_wrong_is_refused(tmp_path: Path) -> None:
         read(table)
     pq.write_table(pa.table({"videoID": ["a"], "videoLoc": ["a"], "blob": [b"x"]}), table)
     with pytest.raises(AnnotationError, match="row 1: blob: a value of type bytes"):
+        read(table)
+
+
+def test_columns_of_any_name(tmp_path: Path) -> None:
+    header = "name;link;text;kind;part;from;to;captions;camera"
+    table = write(
+        tmp_path, "t.csv", f"{header}\nv1;a.mp4;a cat, jumping;cat;dev;1;2.5;other;left\n".replace("dev", "test")
+    )
+    columns = {
+        "id": "name",
+        "url": "link",
+        "caption": "text",
+        "label": "kind",
+        "split": "part",
+        "start": "from",
+        "end": "to",
+    }
+    (sample,) = read(table, RecipeOptions(columns=columns))
+    assert sample == Sample(
+        "v1_00001000_00002500",
+        "test",
+        "a.mp4",
+        ("a cat, jumping",),
+        "cat",
+        1.0,
+        2.5,
+        {"videoID": "v1", "camera": "left", "captions_": "other"},
+    )
+
+
+@pytest.mark.parametrize("suffix", ["csv", "tsv", "jsonl", "parquet"])
+def test_a_column_that_is_not_there_is_named(tmp_path: Path, suffix: str) -> None:
+    table = tmp_path / f"t.{suffix}"
+    if suffix == "parquet":
+        pq.write_table(pa.table({"link": ["a.mp4"]}), table)
+    else:
+        table.write_text('{"link": "a.mp4"}\n' if suffix == "jsonl" else "link\na.mp4\n")
+    assert read(table, RecipeOptions(columns={"url": "link"}))[0].media == "a.mp4"
+    with pytest.raises(AnnotationError, match="address"):
+        read(table, RecipeOptions(columns={"url": "address"}))
+    with pytest.raises(AnnotationError, match="videoLoc"):
+        read(table)
+
+
+def test_without_ids_the_files_names_are_ids(tmp_path: Path) -> None:
+    table = write(tmp_path, "t.csv", "videoLoc\nclips/a.mp4\nhttps://me:secret@example.org/x/b.mp4?key=1\n")
+    assert {sample.meta["videoID"]: sample.media for sample in read(table)} == {
+        "clips/a": "clips/a.mp4",
+        "b": "https://me:secret@example.org/x/b.mp4?key=1",
+    }
+    table = write(tmp_path, "t.csv", "videoLoc\nhttps://a.org/b.mp4\nhttps://c.org/b.mp4\n")
+    with pytest.raises(AnnotationError, match=r"line 3: 'b' was already given in t\.csv, line 2"):
         read(table)
 
 

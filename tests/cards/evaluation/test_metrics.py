@@ -13,7 +13,15 @@ from dataset_cards.evaluation.leakage import nearest, worst
 from dataset_cards.evaluation.linear_probe import fit_blockwise, fit_sklearn, probe_ranks
 from dataset_cards.evaluation.metrics import accuracy, ranks, recalls, share_within
 from dataset_cards.evaluation.retrieval import retrieval, text_to_video_ranks, video_to_text_ranks
-from dataset_cards.evaluation.zero_shot import class_weights, frame_ranks, frame_scores, pooled_ranks, read_templates
+from dataset_cards.evaluation.zero_shot import (
+    Logits,
+    class_weights,
+    frame_ranks,
+    frame_scores,
+    pooled_ranks,
+    read_templates,
+    strongest_labels,
+)
 from preprocess.errors import UserError
 
 
@@ -63,7 +71,7 @@ def test_frame_scores_are_laions() -> None:
     weights = unit(gaussian(99, 9, 16))
     starts = np.cumsum([0, *(len(v) for v in videos[:-1])])
     expected = laion_zero_shot(videos, weights, 15.0).numpy()
-    found = frame_scores(unit(np.concatenate(videos)), starts, weights, 15.0)
+    found = frame_scores(unit(np.concatenate(videos)), starts, weights, Logits("softmax", 15.0))
     np.testing.assert_allclose(found, expected, atol=1e-5)
     labels = [f"c{i}" for i in range(9)]
     own = [labels[i % 9] for i in range(40)]
@@ -71,11 +79,28 @@ def test_frame_scores_are_laions() -> None:
         (unit(np.concatenate(v)), np.cumsum([0, *map(len, v[:-1])]), o)
         for v, o in ((videos[:15], own[:15]), (videos[15:], own[15:]))
     ]
-    places = frame_ranks(halves, weights, labels, 15.0)
+    places = frame_ranks(halves, weights, labels, Logits("softmax", 15.0))
     targets = np.arange(40) % 9
     for k in (1, 5):
         in_top = torch.from_numpy(expected).topk(k, 1)[1].eq(torch.from_numpy(targets)[:, None]).any(1)
         assert share_within(places, k) == pytest.approx(in_top.float().mean().item())
+
+
+def test_sigmoid_scores_are_averaged_over_frames() -> None:
+    """Per label on its own: a frame may show several labels, or none."""
+    weights = np.eye(2, dtype=np.float32)
+    frames = unit(np.array([[1, 1], [1, -1], [-1, -1]], np.float32))
+    logits = 5.0 * torch.from_numpy(frames) - 2.0
+    own = logits.sigmoid().numpy()
+    found = frame_scores(frames, np.array([0, 2]), weights, Logits("sigmoid", 5.0, -2.0))
+    np.testing.assert_allclose(found, [own[:2].mean(axis=0), own[2]], atol=1e-6)
+    assert found[1].sum() < 0.1
+
+
+def test_sigmoids_do_not_overflow() -> None:
+    weights = np.array([[1.0, 0.0]], np.float32)
+    frames = np.array([[1.0, 0.0], [-1.0, 0.0]], np.float32)
+    assert Logits("sigmoid", 1e4).probabilities(frames, weights).tolist() == [[1.0], [0.0]]
 
 
 def test_frames_outvote_the_mean() -> None:
@@ -83,7 +108,7 @@ def test_frames_outvote_the_mean() -> None:
     weights = np.eye(2, dtype=np.float32)
     frames = np.array([[1, 0.9], [1, 0.9], [0, 1]], np.float32)
     own = unit(frames)
-    scores = frame_scores(own, np.array([0]), weights, 100.0)
+    scores = frame_scores(own, np.array([0]), weights, Logits("softmax", 100.0))
     assert scores[0, 0] > 0.6
     assert pooled_ranks(unit(own.mean(0, keepdims=True)), weights, np.array([0])).tolist() == [2.0]
 
@@ -108,7 +133,7 @@ def test_templates(tmp_path) -> None:
     assert read_templates(file) == ("a {}", "b {}")
     for bad in ("", "no place", "{} and {}"):
         file.write_text(bad)
-        with pytest.raises(UserError, match="does not have one"):
+        with pytest.raises(UserError, match="exactly once"):
             read_templates(file)
     with pytest.raises(UserError, match="cannot be read"):
         read_templates(tmp_path / "absent.txt")
@@ -147,6 +172,16 @@ def test_a_label_that_train_does_not_have_is_never_found() -> None:
     (places,) = probe_ranks(x, ["a"] * 10 + ["b"] * 10, [(x[:2], ["a", "z"])])
     assert places.tolist() == [1.0, np.inf]
     assert accuracy(places)["top5"] == 0.5
+
+
+def test_the_strongest_labels_include_the_videos_own() -> None:
+    weights = np.eye(5, dtype=np.float32)
+    vectors = np.array([[5, 4, 3, 2, 1], [5, 4, 3, 2, 1]], np.float32)
+    logits = Logits("softmax", 10.0)
+    for own, expected in ((0, [0, 1, 2]), (2, [0, 1, 2]), (4, [0, 1, 4])):
+        labels, shares = strongest_labels(vectors, weights, logits, own, shown=3)
+        assert labels == expected
+        np.testing.assert_allclose(shares, logits.probabilities(unit(vectors), weights)[:, expected])
 
 
 # --- retrieval --------------------------------------------------------------------------------------------------------
@@ -195,6 +230,18 @@ def test_equal_captions_share_their_place() -> None:
 
 
 # --- near-duplicates --------------------------------------------------------------------------------------------------
+
+
+def test_the_first_of_equal_neighbors_is_named() -> None:
+    """Copies of one video are as near as each other: the report must not depend on how the others are cut in blocks."""
+    others = np.tile(unit(gaussian(9, 5, 6)), (4, 1))
+    queries = others[[3, 0, 4]]
+    for width in (1, 3, 5, 7, 99):
+        assert nearest(queries, others, block=2, width=width).index.tolist() == [3, 0, 4]
+    found = nearest(queries, others)
+    assert worst(found, float(found.similarity.min()), n=3) == [0, 1, 2], (
+        "at the threshold counts; ties keep their order"
+    )
 
 
 def test_nearest_is_brute_force() -> None:

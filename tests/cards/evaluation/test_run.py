@@ -6,18 +6,22 @@ The model has random weights: what is tested is that the right things are compar
 from __future__ import annotations
 
 import dataclasses
+import io
 import json
 import re
+import tarfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from dataset_cards import card
-from dataset_cards.evaluation.run import TASKS, Options, evaluate
-from dataset_cards.evaluation.text import TextTower, encoder_files
-from dataset_cards.facts import read_facts
+from dataset_cards.card_inputs import read_card_inputs
+from dataset_cards.evaluation.run import Options, evaluate
+from dataset_cards.evaluation.text import encoder_files
 from dataset_cards.prose import Prose
+from dataset_cards.results import summary
+from preprocess.encoders import TextTower, load_text_tower
 from preprocess.encoders.models import resolve
 from preprocess.errors import UserError
 from preprocess.formats.layout import Layout
@@ -65,7 +69,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def tower(model: Path) -> TextTower:
-    return TextTower(resolve(str(model)))
+    return load_text_tower(resolve(str(model)))
 
 
 @pytest.fixture
@@ -137,7 +141,7 @@ def test_wrong_labels_are_seen(build, model: Path) -> None:
     for file in layout.dataset.glob("*"):
         file.unlink()
     rows = {s.key: s.label for s in labelled()}
-    tower = TextTower(resolve(str(model)))
+    tower = load_text_tower(resolve(str(model)))
     encoder = {**ENCODING["encoder"], "model": "small-clip", "dim": 24, "weights_sha256": resolve(str(model)).sha256()}
     layout = pack(
         layout.out,
@@ -186,12 +190,12 @@ def test_another_model_is_refused(build, model: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="--model FOLDER"):
         evaluate(layout, Options(templates=("{}",)))
     encoder = json.loads((layout.dataset / "manifest.json").read_text())["encoder"]
-    with pytest.raises(UserError, match="other weights"):
+    with pytest.raises(UserError, match="the weights of"):
         encoder_files({**encoder, "weights_sha256": "0" * 64}, str(model))
 
 
 def shown(layout: Layout) -> str:
-    return card.write_card(read_facts(SPEC, layout, prose=Prose())).read_text()
+    return card.write_card(read_card_inputs(SPEC, layout, prose=Prose())).read_text()
 
 
 def test_the_card_shows_what_was_run_and_nothing_else(build, model: Path) -> None:
@@ -203,16 +207,27 @@ def test_the_card_shows_what_was_run_and_nothing_else(build, model: Path) -> Non
     }
     layout = build(labelled())
     assert not any(title in shown(layout) for title in [*titles.values(), "## Evaluation"])
-    for task in TASKS:
+    for task in titles:
         evaluate(layout, options(model, tasks=(task,)))
         page = shown(layout)
         assert [t for t, title in titles.items() if f"\n{title}\n" in page] == [task]
     evaluate(layout, options(model))
     page = shown(layout)
     assert all(f"\n{title}\n" in page for title in titles.values())
-    assert "| test | 14 | frames | 100.0 % | 100.0 % | 100.0 % |" in page
-    assert "|  |  | chance | 14.3 % | 71.4 % | 42.9 % |" in page
+    assert "| test | 14 | frames | 100.0% | 100.0% | 100.0% |" in page
+    assert "|  |  | chance | 14.3% | 71.4% | 42.9% |" in page
     assert shown(layout) == page
+
+
+def test_the_terminal_shows_the_numbers_and_why_a_task_was_skipped(build, model: Path) -> None:
+    text = summary("CLIP-Test", evaluate(build(labelled()), options(model)))
+    lines = text.splitlines()
+    assert lines[0] == "CLIP-Test, with small-clip"
+    zero_shot = lines.index("Zero-shot Evaluation")
+    assert lines[zero_shot + 1].split() == ["split", "samples", "scored", "by", "top-1", "top-5", "mean"]
+    assert lines[zero_shot + 4].split() == ["test", "14", "frames", "100.0%", "100.0%", "100.0%"]
+    assert "Near-duplicates across Splits" in lines
+    assert "moments is skipped: no caption has a start and an end time" in lines
 
 
 def test_no_labels_no_section(build, model: Path) -> None:
@@ -226,6 +241,36 @@ def test_no_labels_no_section(build, model: Path) -> None:
 def test_an_evaluation_of_other_shards_is_not_shown(build, model: Path) -> None:
     layout = build(labelled())
     evaluate(layout, options(model))
-    assert "## Evaluation" in shown(layout)
+    assert "## Embedding Quality" in shown(layout)
     build(labelled(40))
-    assert "## Evaluation" not in shown(layout)
+    assert "## Embedding Quality" not in shown(layout)
+
+
+def reference(layout: Layout, key: str, tower: TextTower) -> tuple[np.ndarray, np.ndarray]:
+    """The L2-normalized rows of a sample, read with `tarfile`, and its captions, each encoded on its own."""
+    for path in sorted(layout.dataset.glob("ds_*.tar")):
+        with tarfile.open(path) as tar:
+            for name in tar.getnames():
+                if name.endswith(".json") and (meta := json.loads(tar.extractfile(name).read()))["key"] == key:
+                    rows = np.load(io.BytesIO(tar.extractfile(name[:-5] + ".npy").read())).astype(np.float32)
+                    unit = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+                    return unit, np.concatenate([tower.encode([caption]) for caption in meta["captions"]])
+    raise AssertionError(key)
+
+
+def test_timed_captions_are_searched_for_in_their_videos(build, model: Path) -> None:
+    timed = {"caption_timestamps": [[0.0, 0.5], [0.5, 1.0]]}
+    ours = [dataclasses.replace(s, label=None, meta={**s.meta, **timed}) for s in samples(20)]
+    layout = build(ours, by="caption")
+    found = evaluate(layout, options(model, tasks=("moments",)))["moments"]["splits"]
+    assert {split: (n["queries"], n["videos"]) for split, n in found.items()} == {"val": (10, 5), "test": (10, 5)}
+    strip = evaluate(layout, options(model, tasks=("moments",)))["moments"]["strip"]
+    vectors, captions = reference(layout, strip["key"], load_text_tower(resolve(str(model))))
+    np.testing.assert_allclose(strip["shares"], vectors @ captions.T, atol=2e-3)
+    assert strip["windows"] == [[[0.0, 0.5]], [[0.5, 1.0]]]
+    assert len(strip["bounds"]) == len(strip["timestamps"]) + 1 == len(vectors) + 1
+    page = shown(layout)
+    assert "### Moment Retrieval" in page
+    assert ("![One Video over Time]" in page) == (len(vectors) > 1)
+    assert re.search(r"\|  \|  \|  \| chance \| [0-9.]+% \|", page)
+    assert "moments" not in evaluate(build(labelled()), options(model))

@@ -1,0 +1,1 @@
+"""Find the moment: search, explore and filter a built dataset by its embeddings; nothing is encoded again."""

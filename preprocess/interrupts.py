@@ -1,0 +1,95 @@
+"""Ctrl-C and SIGTERM: a command ends with one line and exit code 130 or 143, never with a traceback.
+
+A command that is at work is left by an exception, so that every block cleans up. Where an exception might be swallowed
+or reported as another error, in the middle of an import, and when a second signal arrives, the process ends at once.
+That is safe: files are written completely or not at all, worker processes end with their parent, and the next command
+removes temporary files.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from types import FrameType
+from typing import NoReturn
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+_LINE = "interrupted. Run the same command again to continue: finished work is kept.\n"
+_IMPORTING = "<frozen importlib._bootstrap>"
+
+
+class Interrupted(KeyboardInterrupt):
+    """Raised in the main thread when a signal arrives; `signal` is its number."""
+
+    def __init__(self, number: int) -> None:
+        self.signal = number
+
+
+def end_at_once() -> None:
+    """From now on a signal ends this process at once: while modules load there is nothing to clean up."""
+    _on_signals(lambda number, frame: _end(number))
+
+
+@contextlib.contextmanager
+def as_one_line(before_end: Callable[[], None] = lambda: None) -> Iterator[None]:
+    """While the block runs, a signal raises `Interrupted`; if that ends the block, so does it the process.
+
+    A block that handles `KeyboardInterrupt` and ends normally, as a server does, is not interrupted.
+
+    Args:
+        before_end: Cleans up what must not stay behind, for a process that ends at once.
+    """
+    received: list[int] = []
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        again = bool(received)
+        received.append(number)
+        if again or _is_importing(frame):
+            end(number)
+        raise Interrupted(number)
+
+    def end(number: int, frame: FrameType | None = None) -> NoReturn:
+        before_end()
+        _end(number)
+
+    def lost(unraisable: sys.UnraisableHookArgs) -> None:
+        if isinstance(unraisable.exc_value, Interrupted):  # it was raised in a callback that cannot raise
+            end(unraisable.exc_value.signal)
+        sys.__unraisablehook__(unraisable)
+
+    sys.unraisablehook = lost
+    _on_signals(handle)
+    try:
+        yield
+    except BaseException as error:
+        if not received or (isinstance(error, SystemExit) and not error.code):
+            raise
+        sys.stderr.write(_LINE)
+        sys.exit(128 + received[0])
+    finally:
+        _on_signals(end)
+        sys.unraisablehook = sys.__unraisablehook__
+
+
+def _on_signals(handler: Callable[[int, FrameType | None], None]) -> None:
+    for number in SIGNALS:
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as `nohup` and the shell's `&` want it
+            signal.signal(number, handler)
+
+
+def _is_importing(frame: FrameType | None) -> bool:
+    while frame is not None:
+        if frame.f_code.co_filename == _IMPORTING:
+            return True
+        frame = frame.f_back
+    return False
+
+
+def _end(number: int) -> NoReturn:
+    with contextlib.suppress(OSError):
+        os.write(2, _LINE.encode())
+    os._exit(128 + number)

@@ -1,0 +1,94 @@
+"""What encoding left in the work folder, read and compared before packing: settings, samples, triples, rejects.
+
+    data/work/CLIP-MSRVTT/
+    ├── samples.jsonl     one sample a line
+    ├── rejects.jsonl     the ledger: one reject a line
+    └── processed/        the triples, and encoding.json
+
+Every sample is a triple or a reject; where one is neither, encoding has not finished.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+
+from preprocess.errors import DamagedFileError, UserError
+from preprocess.formats.layout import Layout
+from preprocess.formats.manifest import ENCODING_KEYS
+from preprocess.formats.processed import Processed
+from preprocess.formats.triples import parse_json
+from preprocess.pipeline.ledger import Ledger
+from preprocess.samples import JSON, SPLITS, Reject, Sample
+from preprocess.validation import own_line
+
+_REMEDY = "Run encode again with --overwrite."
+
+
+def read_encoding(path: Path) -> JSON:
+    """Reads `processed/encoding.json`.
+
+    Raises:
+        UserError: It does not exist, or a field is missing.
+    """
+    try:
+        encoding = parse_json(path.read_bytes(), path)
+    except FileNotFoundError:
+        raise UserError(f"{path} does not exist", "Run encode first.") from None
+    absent = [key for key in ENCODING_KEYS if not isinstance(encoding.get(key), dict)]
+    if absent:
+        raise DamagedFileError(path, "", f"says nothing of {', '.join(absent)}", _REMEDY)
+    encoder = encoding["encoder"]
+    if encoder.get("dtype") not in ("float16", "float32") or type(encoder.get("dim")) is not int:
+        problem = f"should say dtype and dim, says {encoder.get('dtype')!r} and {encoder.get('dim')!r}"
+        raise DamagedFileError(path, "encoder", problem, _REMEDY)
+    return encoding
+
+
+def read_samples(path: Path) -> list[Sample]:
+    """Reads `samples.jsonl`.
+
+    Raises:
+        UserError: It does not exist; a line is not a sample; a key occurs twice.
+    """
+    samples: list[Sample] = []
+    keys: set[str] = set()
+    try:
+        lines = path.read_bytes().splitlines()
+    except FileNotFoundError:
+        raise UserError(f"{path} does not exist", "Run samples first.") from None
+    for number, line in enumerate(lines, 1):
+        sample = own_line(line, Sample, path, number, "Run samples again.")
+        if sample.key in keys:
+            raise DamagedFileError(path, f"line {number}", f"key {sample.key!r} is listed twice", "Run samples again.")
+        keys.add(sample.key)
+        samples.append(sample)
+    return samples
+
+
+def sort_out(samples: Sequence[Sample], layout: Layout) -> tuple[list[Sample], list[Reject]]:
+    """Separates the samples that have a triple from the rejects of the others and of the annotations, sorted by key.
+
+    Raises:
+        UserError: Some have neither, or none has a triple.
+    """
+    processed = Processed(layout.processed)
+    done = {split: processed.keys(split) for split in SPLITS}
+    ledger = Ledger(layout.rejects)
+    packed = [sample for sample in samples if sample.key in done[sample.split]]
+    others = [sample for sample in samples if sample.key not in done[sample.split]]
+    neither = sorted(sample.key for sample in others if sample.key not in ledger)
+    if neither:
+        raise UserError(
+            f"{len(neither):,} of {len(samples):,} samples are neither encoded nor rejected, first {neither[0]!r}",
+            "Run encode (again): it goes on where it stopped.",
+        )
+    if not packed:
+        raise UserError(
+            f"none of {len(samples):,} samples is encoded, there is nothing to pack",
+            f"{layout.rejects} says why." if samples else "Look at the raw data: it gives no samples.",
+        )
+    # A sample may have moved to another split since it was rejected.
+    rejects = [dataclasses.replace(ledger[sample.key], split=sample.split) for sample in others]
+    return packed, sorted([*rejects, *ledger.listed()], key=lambda reject: reject.key)

@@ -1,0 +1,165 @@
+"""The outputs of one dataset: one per encoder, below the same output folder, with the same samples, ids and order.
+
+data/CLIP-MSRVTT      data/work/CLIP-MSRVTT/source.json       {"dataset": "msrvtt", …}
+data/SigLIP2-MSRVTT   data/work/SigLIP2-MSRVTT/source.json    {"dataset": "msrvtt", …}
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from preprocess.errors import SettingsError
+from preprocess.formats.layout import WORK_FOLDER, Layout, read_json
+from preprocess.formats.manifest import Order
+from preprocess.formats.processed import Processed
+from preprocess.formats.shards import PER_SHARD, SEED
+from preprocess.pipeline.base import packed_manifest
+from preprocess.pipeline.encode import EncodeOutput
+from preprocess.pipeline.index import Source, only_run, resolve_source
+from preprocess.pipeline.settings import EncodeOptions, resolve_encoding
+from preprocess.recipes import Recipe
+from preprocess.samples import SPLITS
+
+
+@dataclass(frozen=True, slots=True)
+class SourceOptions:
+    """Options that decide the samples. None means: as in an existing output of the dataset, else the default.
+
+    Attributes:
+        raw: Raw folder or its URL, or the table file.
+        split: Shares of train, val and test, where the raw data has no split.
+        seed: Seed of that split.
+        split_protocol: Published split to use.
+        columns: Names of the columns of a table; see `RecipeOptions`.
+    """
+
+    raw: str | None = None
+    split: tuple[float, float, float] | None = None
+    seed: int | None = None
+    split_protocol: str | None = None
+    columns: Mapping[str, str] | None = None
+
+
+def existing_outputs(dataset: str, out: Path) -> list[Layout]:
+    """The outputs of a dataset below `out`, sorted by name."""
+    work = out / WORK_FOLDER
+    names = sorted(path.name for path in work.iterdir()) if work.is_dir() else []
+    layouts = [Layout(out, name) for name in names]
+    return [layout for layout in layouts if read_json(layout.source).get("dataset") == dataset]
+
+
+def resolve_sources(
+    recipe: Recipe, layouts: Sequence[Layout], wanted: SourceOptions, *, overwrite: bool = False
+) -> Source:
+    """Where the samples of all outputs of a build come from; it only reads.
+
+    Raises:
+        RawDataError: There is no raw data.
+        SettingsError: An output was made from other samples.
+    """
+    like = _like(recipe, layouts)
+    defaults = read_json(like.source) if like else {}
+    found: Source | None = None
+    for layout in sorted(layouts, key=lambda layout: not layout.source.is_file()):  # an existing one decides first
+        source = resolve_source(
+            recipe,
+            layout,
+            wanted.raw,
+            wanted.split,
+            wanted.seed,
+            wanted.split_protocol,
+            wanted.columns,
+            overwrite=overwrite,
+            like=defaults,
+        )
+        if found is not None and source != found:
+            raise SettingsError(
+                f"{layout.work} was made from other samples than the other outputs of this build",
+                "Build them one by one, or overwrite them: ARGS=--overwrite.",
+            )
+        found, defaults = source, source.to_json()
+    assert found is not None, "a build has an output"
+    return found
+
+
+def resolve_outputs(
+    recipe: Recipe,
+    models: Sequence[tuple[Layout, str | None]],
+    wanted: EncodeOptions,
+    *,
+    overwrite: bool = False,
+) -> list[EncodeOutput]:
+    """What encodes each output of a build; it only reads.
+
+    Args:
+        recipe: Of the dataset.
+        models: Each output, and the model that the user named for it.
+        wanted: The other options; they hold for all.
+        overwrite: The existing outputs will be removed, so they decide nothing.
+
+    Raises:
+        SettingsError: An output was made with other settings, or the outputs have different samplings.
+        UserError: A model is unavailable.
+    """
+    layouts = [layout for layout, _ in models]
+    like = _like(recipe, layouts)
+    outputs = []
+    for layout, model in models:
+        options = EncodeOptions(
+            model, wanted.revision, wanted.sampling, wanted.precision, wanted.dtype, wanted.clip_stride
+        )
+        encoding = resolve_encoding(recipe.SPEC, layout, options, overwrite, like)
+        outputs.append(EncodeOutput(layout, encoding, like))
+    samplings = [output.encoding.record["sampling"] for output in outputs]
+    if any(sampling != samplings[0] for sampling in samplings):
+        raise SettingsError(
+            "the outputs of this build sample different frames, which one decode cannot serve",
+            "Build them one by one: MODEL= or NAME= with a single name.",
+        )
+    return outputs
+
+
+def packing_order(layout: Layout, dataset: str, per_shard: int | None, seed: int | None, shuffle: bool | None) -> Order:
+    """How to order and cut an output: as the user says, else as it was packed, else as another output, else default."""
+    others = [other for other in existing_outputs(dataset, layout.out) if other != layout]
+    packed = next((manifest for one in (layout, *others) if (manifest := packed_manifest(one))), None)
+    before: Order = packed["order"] if packed else {"shuffle": True, "seed": SEED, "per_shard": PER_SHARD}
+    return {
+        "shuffle": before["shuffle"] if shuffle is None else shuffle,
+        "seed": before["seed"] if seed is None else seed,
+        "per_shard": before["per_shard"] if per_shard is None else per_shard,
+    }
+
+
+def differing_samples(layout: Layout, dataset: str) -> list[tuple[Layout, int]]:
+    """The other outputs that do not have the samples of this one, and how many samples are in one of the two alone.
+
+    Their ids differ from the first such sample on.
+    """
+    own = _keys(layout)
+    others = [other for other in existing_outputs(dataset, layout.out) if other != layout]
+    counts = [(other, len(own ^ _keys(other))) for other in others if other.encoding.is_file()]
+    return [(other, count) for other, count in counts if count]
+
+
+@contextlib.contextmanager
+def only_runs(layouts: Sequence[Layout], overwrite: bool = False) -> Iterator[None]:
+    """As `preprocess.pipeline.index.only_run`, for all outputs of a build."""
+    with contextlib.ExitStack() as runs:
+        for layout in layouts:
+            runs.enter_context(only_run(layout, overwrite))
+        yield
+
+
+def _keys(layout: Layout) -> set[str]:
+    triples = Processed(layout.processed)
+    return set().union(*(triples.keys(split) for split in SPLITS))
+
+
+def _like(recipe: Recipe, layouts: Sequence[Layout]) -> Layout | None:
+    """An output of the dataset that was encoded earlier and is not part of this build."""
+    others = [layout for layout in existing_outputs(recipe.SPEC.name, layouts[0].out) if layout not in layouts]
+    return next((layout for layout in others if layout.encoding.is_file()), None)

@@ -1,0 +1,63 @@
+"""What the engine is given: the encoders of a build, and the samples that each of them lacks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from preprocess.encoders import EncoderSpec, Precision
+from preprocess.encoders.models import ModelFiles
+from preprocess.formats.processed import Processed
+from preprocess.media.sampling import Sampling
+from preprocess.samples import CaptionMode, Sample, Split
+
+
+@dataclass(frozen=True, slots=True)
+class EncoderTarget:
+    """One encoder of a build, and where its triples go.
+
+    Attributes:
+        clip_stride: Sampled frames between the starts of two clips; 1 for encoders of frames.
+        batch_size: Rows per forward pass.
+        dtype: Of the `.npy`: `float16` or `float32`.
+    """
+
+    model: ModelFiles
+    spec: EncoderSpec
+    clip_stride: int
+    precision: Precision
+    batch_size: int
+    dtype: str
+    processed: Processed
+
+
+@dataclass(frozen=True, slots=True)
+class EncodeSettings:
+    """Everything a worker needs to know.
+
+    Attributes:
+        raw: The raw folder, as a path or URL.
+        targets: The encoders; items name them by their index.
+    """
+
+    raw: str
+    sampling: Sampling
+    caption_mode: CaptionMode
+    targets: tuple[EncoderTarget, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class EncodeItem:
+    """A sample, and the targets that lack it, as indices into `EncodeSettings.targets`."""
+
+    sample: Sample
+    targets: tuple[int, ...]
+
+    @property
+    def key(self) -> str:
+        """Key of the sample."""
+        return self.sample.key
+
+    @property
+    def split(self) -> Split:
+        """Split of the sample."""
+        return self.sample.split

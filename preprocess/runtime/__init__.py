@@ -1,0 +1,1 @@
+"""Where work runs: run options, executors, and the runner of keyed items. Knows nothing of video."""

@@ -1,0 +1,66 @@
+"""Runtime options, which every command that runs workers shares; output bytes are unaffected by them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from preprocess.errors import Reason, UserError
+from preprocess.runtime.machine import memory_share, usable_cores
+
+MIN_MEMORY = 64_000_000
+"""Least memory limit of a worker, in bytes: Python with its libraries does not fit into less."""
+
+MAX_BATCH_SIZE = 65_536
+MAX_WORKERS = 4_096
+
+
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """Runtime options; output bytes unaffected. Validated on construction.
+
+    Attributes:
+        workers: Worker processes; None for one per core.
+        device: `auto` (every GPU, else the CPU), `cpu`, `cuda` or `cuda:N`.
+        batch_size: Rows per forward pass; None for the default of the device.
+        time_limit_s: Seconds that one item may take.
+        memory_limit: Bytes that one worker may hold; None for an equal share of 80 % of the machine's memory.
+        retry: Reasons of rejects that are tried again.
+        executor: Name of the executor; see `preprocess.runtime.executors`.
+
+    Raises:
+        UserError: A value is out of range.
+    """
+
+    workers: int | None = None
+    device: str = "auto"
+    batch_size: int | None = None
+    time_limit_s: float = 600.0
+    memory_limit: int | None = None
+    retry: frozenset[Reason] = frozenset()
+    executor: str = "local"
+
+    def __post_init__(self) -> None:
+        if self.workers is not None and not 1 <= self.workers <= MAX_WORKERS:
+            raise UserError(f"workers must be 1 to {MAX_WORKERS:,}, got {self.workers!r}", "Leave --workers out.")
+        if self.batch_size is not None and not 1 <= self.batch_size <= MAX_BATCH_SIZE:
+            raise UserError(
+                f"batch size must be 1 to {MAX_BATCH_SIZE:,}, got {self.batch_size!r}", "Leave --batch-size out."
+            )
+        if not self.time_limit_s > 0:  # also refuses NaN; infinity is no limit
+            raise UserError(
+                f"time limit must be a number of seconds above 0, got {self.time_limit_s!r}",
+                "Use, for example, --time-limit 600.",
+            )
+        if self.memory_limit is not None and self.memory_limit < MIN_MEMORY:
+            raise UserError(
+                f"memory limit must be at least {MIN_MEMORY / 1e9:g} GB per worker, got {self.memory_limit / 1e9:g} GB",
+                "Use, for example, --max-memory 4, or leave it out.",
+            )
+
+    def worker_count(self) -> int:
+        """Worker processes, with the default resolved."""
+        return self.workers or usable_cores()
+
+    def worker_memory(self) -> int:
+        """Bytes that one worker may hold, with the default resolved."""
+        return self.memory_limit or memory_share(self.worker_count())

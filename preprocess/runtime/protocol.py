@@ -1,0 +1,69 @@
+"""What an executor is: it runs tasks somewhere, hands back reports, and says which worker failed on which item.
+
+A task is handed whole to one worker, where `fn(task, watch)` yields reports. Before an item that may fail, `fn` calls
+`watch(key)`: from then on the time limit applies to that item, and a failure of the worker names it. `watch(None)`
+says that the worker is between items.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol, TypeVar
+
+from preprocess.errors import UserError
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+Watch = Callable[[str | None], None]
+"""Names the item that is worked on from now; None between items."""
+
+Cause = Literal["crashed", "timeout", "out_of_memory"]
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerFailure:
+    """A worker that crashed or was stopped.
+
+    Attributes:
+        item: Key of the item it was working on; None when it was between items.
+        cause: `crashed` (whatever the signal or exit code), or the limit for which it was stopped.
+        message: What is known of it, for the ledger of rejects.
+    """
+
+    item: str | None
+    cause: Cause
+    message: str
+
+
+class WorkerError(UserError):
+    """Workers fail although no item is to blame, so that continuing would only repeat the failure."""
+
+
+class Executor(Protocol):
+    """Runs tasks; one that implements this protocol can be registered in `preprocess.runtime.executors`."""
+
+    @property
+    def slots(self) -> int:
+        """How many tasks run at the same time."""
+        ...
+
+    def run(
+        self,
+        tasks: Iterable[T],
+        fn: Callable[[T, Watch], Iterator[R]],
+        on_loss: Callable[[T, WorkerFailure], Sequence[T]],
+    ) -> Generator[R, None, None]:
+        """Yields the reports of all tasks, in any order between tasks.
+
+        When a worker fails, the reports it had made are yielded first; then `on_loss(task, failure)` gives the tasks
+        that replace the lost one. The first of them is the first task of a fresh worker. An exception that `fn` or
+        `on_loss` raises ends the run and is raised here. Closing the iterator stops all workers.
+
+        Args:
+            tasks: What to run; may be read ahead of the work. Tasks, `fn` and reports must pickle.
+            fn: Runs one task in a worker.
+            on_loss: Called in this process.
+        """
+        ...

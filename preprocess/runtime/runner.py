@@ -1,0 +1,185 @@
+"""Runs keyed items in tasks on an executor; an item that takes its worker down becomes a Reject.
+
+    for report in run_items(samples, EncodeSamples(settings), RunOptions(workers=8)):
+        ...                                                     # one report or Reject per sample, in any order
+
+Blame: a worker that crashes or runs out of memory may have been killed from outside, so the item that it worked on is
+tried again, alone in a fresh worker. Only when that worker fails too is the item rejected. A timeout rejects at once.
+"""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
+
+from preprocess.console import progress, waiting
+from preprocess.errors import Reason
+from preprocess.runtime.executors import make_executor
+from preprocess.runtime.options import RunOptions
+from preprocess.runtime.protocol import Cause, Watch, WorkerError, WorkerFailure
+from preprocess.samples import Reject, Split
+
+PER_TASK = 32
+"""Largest task: enough items to fill batches across videos, few enough to lose little with a worker."""
+
+_MAX_DEATHS = 3  # per slot: failures in a row without a report and without an item to blame
+_REASONS: dict[Cause, Reason] = {"crashed": "decoder_crashed", "timeout": "timeout", "out_of_memory": "out_of_memory"}
+
+
+class Keyed(Protocol):
+    """A report about an item."""
+
+    @property
+    def key(self) -> str:
+        """Key of the item."""
+        ...
+
+
+class KeyedItem(Keyed, Protocol):
+    """What is worked on; its key is unique in a run."""
+
+    @property
+    def split(self) -> Split:
+        """For the Reject, should there be one."""
+        ...
+
+
+Item = TypeVar("Item", bound=KeyedItem)
+Report = TypeVar("Report", bound=Keyed)
+
+
+@dataclass(frozen=True, slots=True)
+class Task(Generic[Item]):
+    """The unit of work: items that one worker processes in this order."""
+
+    index: int
+    items: tuple[Item, ...]
+
+
+def run_items(
+    items: Sequence[Item],
+    fn: Callable[[Task[Item], Watch], Iterator[Report | Reject]],
+    options: RunOptions,
+    *,
+    per_task: int = PER_TASK,
+    preload: tuple[str, ...] = (),
+    description: str | None = None,
+    waiting_for: str = "starting workers",
+    unit: str = " items",
+    counted: str | None = None,
+) -> Generator[Report | Reject, None, None]:
+    """Yields one report or Reject per item, in any order.
+
+    Args:
+        items: With unique keys.
+        fn: Yields one report for each item of a task, and names by `watch(key)` the item it works on.
+        options: The executor, workers and limits.
+        per_task: Items in a task at most.
+        preload: Modules that workers should have imported.
+        description: Of the progress bar; None for no bar.
+        waiting_for: What happens before the first report; shown until then, in place of the bar.
+        unit: Of the items in the progress bar.
+        counted: Attribute of the reports that is summed for a second rate, such as `frames`.
+
+    Raises:
+        UserError: The executor is unknown, or workers fail without an item to blame (`WorkerError`).
+    """
+    executor = make_executor(options, preload)
+    tracker: _Tracker[Item] = _Tracker(_MAX_DEATHS * executor.slots)
+    total, began = 0, time.monotonic()
+    reports = executor.run(cut(items, executor.slots, per_task), fn, tracker.on_loss)
+    shown = description is not None
+    with closing(reports), ExitStack() as line:
+        with waiting(waiting_for, shown=shown):
+            first = list(itertools.islice(reports, 1))
+        bar = line.enter_context(progress(len(items), unit, description or "", shown=shown))
+        for report in itertools.chain(first, reports):
+            rejects = tracker.take_rejects()
+            bar.update(len(rejects))
+            yield from rejects
+            if not tracker.finish(report.key):
+                continue  # an executor that lost sight of a worker may have run its task again
+            bar.update()
+            if counted is not None:
+                total += getattr(report, counted, 0)  # a Reject counts nothing
+                bar.set_postfix_str(f"{total / max(time.monotonic() - began, 1e-9):.0f} {counted}/s", refresh=False)
+            yield report
+        rejects = tracker.take_rejects()
+        bar.update(len(rejects))
+        yield from rejects
+    if len(tracker.finished) != len(items):
+        raise RuntimeError(f"{options.executor} ended with reports of {len(tracker.finished)} of {len(items)} items")
+
+
+def cut(items: Sequence[Item], slots: int, per_task: int = PER_TASK) -> Iterator[Task[Item]]:
+    """Cuts items into tasks sized by what is left (guided self-scheduling), so that no slot is idle at the end.
+
+    A task holds 1 / (2 · slots) of the remaining items, between 1 and `per_task`. With one slot there
+    is nothing to balance, and every task is as large as allowed.
+
+    Examples:
+        >>> [len(task.items) for task in cut(range(40), slots=2, per_task=8)]
+        [8, 8, 6, 5, 4, 3, 2, 1, 1, 1, 1]
+    """
+    index = first = 0
+    while left := len(items) - first:
+        size = min(per_task, left if slots == 1 else -(-left // (2 * slots)))
+        yield Task(index, tuple(items[first : first + size]))
+        index, first = index + 1, first + size
+
+
+class _Tracker(Generic[Item]):
+    """Tracks finished items, and the items on which a worker has failed once."""
+
+    def __init__(self, max_deaths: int) -> None:
+        self.finished: set[str] = set()
+        self._suspects: set[str] = set()
+        self._rejects: list[Reject] = []
+        self._max_deaths = max_deaths
+        self._deaths = 0  # in a row, without progress and without an item to blame
+
+    def finish(self, key: str) -> bool:
+        """Notes a report; False when the item was finished before."""
+        self._deaths = 0
+        if key in self.finished:
+            return False
+        self.finished.add(key)
+        return True
+
+    def take_rejects(self) -> list[Reject]:
+        """The rejects since the last call."""
+        rejects, self._rejects = self._rejects, []
+        return rejects
+
+    def on_loss(self, task: Task[Item], failure: WorkerFailure) -> list[Task[Item]]:
+        """The tasks that replace one whose worker failed: the item to blame, alone, and the other unfinished ones."""
+        unfinished = [item for item in task.items if item.key not in self.finished]
+        blamed = next((item for item in unfinished if item.key == failure.item), None)
+        if blamed is None:
+            self._count_death(failure)
+        else:
+            unfinished.remove(blamed)
+            if self._may_try_again(blamed, failure):
+                return [Task(task.index, tuple(items)) for items in ([blamed], unfinished) if items]
+        return [Task(task.index, tuple(unfinished))] if unfinished else []
+
+    def _may_try_again(self, item: Item, failure: WorkerFailure) -> bool:
+        """Whether an item gets another worker; if not, it is rejected."""
+        if failure.cause != "timeout" and item.key not in self._suspects:
+            self._suspects.add(item.key)
+            return True
+        self.finished.add(item.key)
+        self._rejects.append(Reject(item.key, item.split, "decode", _REASONS[failure.cause], failure.message))
+        return False
+
+    def _count_death(self, failure: WorkerFailure) -> None:
+        self._deaths += 1
+        if self._deaths >= self._max_deaths:
+            raise WorkerError(
+                f"workers keep failing between items ({failure.message}), {self._deaths} times without progress",
+                "Check that there is enough memory for the model, or use fewer --workers.",
+            )

@@ -1,0 +1,79 @@
+"""Files on this machine or in an object store; a file is written completely or not at all.
+
+location("data")              PosixPath('data')
+location("s3://bucket/data")  S3Path('bucket/data', protocol='s3'), with pathlib's methods
+"""
+
+from __future__ import annotations
+
+from preprocess.storage.listing import (
+    Stamp,
+    file_names,
+    files_below,
+    fingerprint,
+    fingerprints,
+    is_utf8,
+    stamp_of,
+)
+from preprocess.storage.locations import (
+    cache_folder,
+    is_remote,
+    location,
+    modules,
+    output_location,
+    reaching,
+)
+from preprocess.storage.ranges import (
+    read_ranges,
+)
+from preprocess.storage.writing import (
+    LOCK_FILE,
+    TEMPORARY_PREFIX,
+    TEMPORARY_SUFFIX,
+    atomic_file,
+    atomic_folder,
+    atomic_path,
+    clear_folder,
+    is_temporary,
+    make_folder,
+    named_errors,
+    publish,
+    remove,
+    remove_temporary,
+    sync,
+    write_atomic,
+    write_if_changed,
+)
+
+__all__ = [
+    "LOCK_FILE",
+    "TEMPORARY_PREFIX",
+    "TEMPORARY_SUFFIX",
+    "Stamp",
+    "atomic_file",
+    "atomic_folder",
+    "atomic_path",
+    "cache_folder",
+    "clear_folder",
+    "file_names",
+    "files_below",
+    "fingerprint",
+    "fingerprints",
+    "is_remote",
+    "is_temporary",
+    "is_utf8",
+    "location",
+    "make_folder",
+    "modules",
+    "named_errors",
+    "output_location",
+    "publish",
+    "reaching",
+    "read_ranges",
+    "remove",
+    "remove_temporary",
+    "stamp_of",
+    "sync",
+    "write_atomic",
+    "write_if_changed",
+]

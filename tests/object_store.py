@@ -1,0 +1,88 @@
+"""An S3 server in a thread (moto), which worker processes reach over HTTP; and file operations that work on both."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from preprocess.storage import is_remote
+
+BUCKET = "tests"
+
+
+@contextmanager
+def s3_server() -> Iterator[str]:
+    """The address of an empty bucket. Endpoint and credentials are in the environment while it lasts."""
+    import fsspec
+    from moto.server import ThreadedMotoServer
+
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    environment = {
+        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
+        "AWS_ACCESS_KEY_ID": "nobody",
+        "AWS_SECRET_ACCESS_KEY": "nothing",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_EC2_METADATA_DISABLED": "true",
+    }
+    before = {name: os.environ.get(name) for name in environment}
+    os.environ.update(environment)
+    try:
+        fsspec.filesystem("s3", use_listings_cache=False).mkdir(BUCKET)
+        yield f"s3://{BUCKET}"
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+        server.stop()
+
+
+@contextmanager
+def local_target(path: Path) -> Iterator[Path]:
+    """A local path whose file goes to `path` when the block ends; a local folder is made."""
+    if not is_remote(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield path
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        local = Path(folder, path.name)
+        yield local
+        path.write_bytes(local.read_bytes())
+
+
+@contextmanager
+def local_source(path: Path) -> Iterator[Path]:
+    """A local path of a file."""
+    if not is_remote(path):
+        yield path
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        local = Path(folder, path.name)
+        local.write_bytes(path.read_bytes())
+        yield local
+
+
+def copy_folder(source: Path, target: Path) -> None:
+    """Copies all files below a folder."""
+    for path in source.rglob("*"):
+        if path.is_file():
+            to = target / str(path.relative_to(source))
+            to.parent.mkdir(parents=True, exist_ok=True)
+            to.write_bytes(path.read_bytes())
+
+
+def remove_folder(folder: Path) -> None:
+    """Removes a folder and all below it, if it is there."""
+    if not is_remote(folder):
+        shutil.rmtree(folder, ignore_errors=True)
+    elif folder.exists():
+        folder.fs.rm(folder.path, recursive=True)  # type: ignore[attr-defined]

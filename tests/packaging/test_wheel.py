@@ -1,0 +1,131 @@
+"""The distribution: what the wheel contains and declares, and the command `ved` outside the checkout."""
+
+from __future__ import annotations
+
+import email
+import json
+import os
+import re
+import subprocess
+import sys
+import sysconfig
+import venv
+import zipfile
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+PACKAGES = ("preprocess", "builders", "dataset_cards", "explorer", "ved")
+Run = subprocess.CompletedProcess[str]
+
+
+def run(*command: object, cwd: Path) -> Run:
+    """Runs a command that has to succeed, without the checkout on the path of imports."""
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    done = subprocess.run([*map(str, command)], cwd=cwd, env=environment, capture_output=True, text=True, timeout=280)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done
+
+
+@pytest.fixture(scope="module")
+def wheel(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel, built by the backend that requirements-dev.txt pins, without a download."""
+    out = tmp_path_factory.mktemp("wheel")
+    run(sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", out, root, cwd=out)
+    (built,) = out.glob("*.whl")
+    return built
+
+
+@pytest.fixture(scope="module")
+def ved(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The console script in an environment that has the wheel, and sees the dependencies of this one."""
+    folder = tmp_path_factory.mktemp("environment")
+    venv.create(folder)
+    packages = Path(sysconfig.get_path("purelib", vars={"base": str(folder), "platbase": str(folder)}))
+    (packages / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n", encoding="utf-8")
+    pip = (sys.executable, "-m", "pip", "--python", folder / "bin" / "python", "--disable-pip-version-check")
+    run(*pip, "install", "--quiet", "--no-deps", "--no-index", wheel, cwd=folder)
+    return folder / "bin" / "ved"
+
+
+def pin(line: str) -> tuple[str, frozenset[str], str]:
+    """A requirement as name, extras and version, whatever its spelling: `huggingface_hub` is `huggingface-hub`."""
+    requirement = Requirement(line)
+    return canonicalize_name(requirement.name), frozenset(requirement.extras), str(requirement.specifier)
+
+
+def pins(path: Path) -> set[tuple[str, frozenset[str], str]]:
+    """The requirements of a file, without its comments."""
+    return {pin(line) for line in path.read_text("utf-8").splitlines() if line and not line.startswith("#")}
+
+
+def test_the_wheel_holds_every_file_of_the_packages(wheel: Path, root: Path) -> None:
+    held = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
+    files = (path for package in PACKAGES for path in (root / package).rglob("*") if path.is_file())
+    assert held == {str(path.relative_to(root)) for path in files if "__pycache__" not in path.parts}
+    assert "preprocess/demo/tiny_clip/model.safetensors" in held
+
+
+def test_the_wheel_declares_the_pins_of_the_requirements_files(wheel: Path, root: Path) -> None:
+    archive = zipfile.ZipFile(wheel)
+    (name,) = (name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
+    metadata = email.message_from_bytes(archive.read(name))
+    assert metadata["Name"] == "video-embedding-datasets"
+    declared: dict[str, set[tuple[str, frozenset[str], str]]] = {}
+    for line in metadata.get_all("Requires-Dist", []):
+        requirement, _, extra = line.partition("; extra == ")
+        declared.setdefault(extra.strip("'\""), set()).add(pin(requirement))
+    # No extra for requirements-explore.txt: it is installed without resolving, as its first lines say.
+    extras = {"long-video": pins(root / "requirements-long-video.txt")}
+    assert declared == {"": pins(root / "requirements.txt"), **extras}
+    assert set(metadata.get_all("Provides-Extra")) == set(extras)
+
+
+def test_ved_runs_the_installed_packages(ved: Path, tmp_path: Path) -> None:
+    """`preprocess` and `builders` are also names on PyPI: these are the ones of this wheel."""
+    code = (
+        "import importlib, importlib.metadata as m, json, sys;"
+        "owners = m.packages_distributions();"
+        "print(json.dumps({p: [importlib.import_module(p).__file__, owners[p]] for p in sys.argv[1:]}))"
+    )
+    found = json.loads(run(ved.with_name("python"), "-c", code, *PACKAGES, cwd=tmp_path).stdout)
+    for package, (file, owners) in found.items():
+        assert Path(file).is_relative_to(ved.parent.parent), package
+        assert owners == ["video-embedding-datasets"]
+
+
+def test_ved_is_one_command_line_over_all_packages(ved: Path, tmp_path: Path) -> None:
+    listed = re.findall(r"^  ([a-z-]+)  ", run(ved, "--help", cwd=tmp_path).stdout, re.MULTILINE)
+    assert {"build", "long-video", "verify", "push", "card", "evaluate", "page"} <= set(listed)
+    assert len(listed) == len(set(listed)), "two packages have a command of the same name"
+    table = [line.split() for line in run(ved, "list", cwd=tmp_path).stdout.splitlines()]
+    assert table[0] == ["dataset", "title", "license", "homepage"]
+    assert {"demo", "folder", "long-demo", "msrvtt"} <= {row[0] for row in table}
+    refused = subprocess.run([ved, "new", "my_videos"], cwd=tmp_path, capture_output=True, text=True, timeout=280)
+    assert refused.returncode == 2
+    assert "is not a checkout" in refused.stderr
+
+
+def test_ved_builds_and_describes_the_demo(ved: Path, tmp_path: Path) -> None:
+    """With the model, template and prose that the wheel holds."""
+    run(ved, "build", "demo", cwd=tmp_path)
+    run(ved, "card", "demo", cwd=tmp_path)
+    assert {"ds_00000.tar", "README.md"} <= {path.name for path in (tmp_path / "data" / "CLIP-Shapes").iterdir()}
+    assert run(ved, "where", "demo", cwd=tmp_path).stdout == "data/CLIP-Shapes\n"
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3000)
+def test_the_wheel_installs_in_an_empty_environment(root: Path, tmp_path: Path) -> None:
+    """As a new user does it: isolated build, all dependencies from the index (about 5 GB)."""
+    run(sys.executable, "-m", "build", "--outdir", tmp_path, root, cwd=tmp_path)
+    (built,) = tmp_path.glob("*.whl")
+    venv.create(tmp_path / "environment", with_pip=True)
+    bin_ = tmp_path / "environment" / "bin"
+    install = [bin_ / "python", "-m", "pip", "install", "--quiet", built]
+    done = subprocess.run(install, cwd=tmp_path, capture_output=True, text=True, timeout=2400)
+    assert done.returncode == 0, done.stderr
+    for command in (("build", "demo"), ("evaluate", "demo"), ("card", "demo"), ("verify", "data/CLIP-Shapes")):
+        run(bin_ / "ved", *command, cwd=tmp_path)

@@ -1,0 +1,203 @@
+"""Keyed items on executors: every item gets one report, and blame falls on an item only when it fails alone."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from preprocess.errors import UnknownNameError, UserError
+from preprocess.runtime.executors import find_executor, make_executor, register_executor
+from preprocess.runtime.inline import InlineExecutor
+from preprocess.runtime.options import RunOptions
+from preprocess.runtime.protocol import Watch, WorkerError
+from preprocess.runtime.runner import Task, cut, run_items
+from preprocess.samples import Reject, Split
+from tests.fakes.executor import FreshProcessExecutor
+
+ELSEWHERE = "tests.fakes.executor:FreshProcessExecutor.from_options"
+
+
+@dataclass(frozen=True)
+class Item:
+    key: str
+    split: Split = "val"
+
+
+@dataclass(frozen=True)
+class Done:
+    key: str
+    pid: int
+    alone: bool
+
+
+@dataclass(frozen=True)
+class Work:
+    """Handles items by what their name asks for; `folder` remembers across processes how often each was begun."""
+
+    folder: Path
+
+    def __call__(self, task: Task[Item], watch: Watch) -> Iterator[Done]:
+        for item in task.items:
+            watch(item.key)
+            with (self.folder / item.key).open("a") as log:
+                print("begun", file=log)
+            first = self.begun(item.key) == 1
+            if "crash" in item.key or ("unlucky" in item.key and first):
+                os.kill(os.getpid(), signal.SIGKILL)
+            if "hang" in item.key:
+                time.sleep(600)
+            watch(None)
+            if "between" in item.key:
+                os._exit(9)
+            yield Done(item.key, os.getpid(), len(task.items) == 1)
+
+    def begun(self, key: str) -> int:
+        return (self.folder / key).read_text().count("begun")
+
+
+def run(folder: Path, keys: list[str], **options: object) -> dict[str, Done | Reject]:
+    wanted = RunOptions(**{"workers": 2, "time_limit_s": 5.0, **options})  # type: ignore[arg-type]
+    reports = list(run_items([Item(key) for key in keys], Work(folder), wanted, per_task=4))
+    assert sorted(report.key for report in reports) == sorted(keys), "one report of each item"
+    return {report.key: report for report in reports}
+
+
+@pytest.mark.parametrize("executor", ["local", ELSEWHERE])
+def test_a_worker_killed_from_outside_costs_nothing(tmp_path: Path, executor: str) -> None:
+    keys = ["a", "unlucky1", "b", "c", "unlucky2", "d"]
+    reports = run(tmp_path, keys, executor=executor, workers=1)  # tasks of four
+    assert not [report for report in reports.values() if isinstance(report, Reject)]
+    for key in ("unlucky1", "unlucky2"):
+        again = reports[key]
+        assert isinstance(again, Done)
+        assert again.alone, "it was tried again in a task of its own"
+        assert Work(tmp_path).begun(key) == 2
+
+
+@pytest.mark.parametrize("executor", ["local", ELSEWHERE])
+def test_an_item_is_rejected_when_it_fails_twice_or_takes_too_long(tmp_path: Path, executor: str) -> None:
+    reports = run(tmp_path, ["a", "crash", "b", "hang", "c"], executor=executor, time_limit_s=1.0, workers=1)
+    rejects = {key: report for key, report in reports.items() if isinstance(report, Reject)}
+    assert {key: (one.reason, one.stage, one.split) for key, one in rejects.items()} == {
+        "crash": ("decoder_crashed", "decode", "val"),
+        "hang": ("timeout", "decode", "val"),
+    }
+    assert (Work(tmp_path).begun("crash"), Work(tmp_path).begun("hang")) == (2, 1)
+    assert all(Work(tmp_path).begun(key) <= 2 for key in "abc"), "only what was not finished is begun again"
+
+
+def test_workers_that_keep_dying_between_items_end_the_run(tmp_path: Path) -> None:
+    with pytest.raises(WorkerError, match=r"exit code 9.*3 times without progress. Check that there is enough memory"):
+        run(tmp_path, ["between"], workers=1)
+
+
+def test_deaths_are_counted_anew_after_progress(tmp_path: Path) -> None:
+    """Five workers die between items, but each after a report: that is progress, not a loop."""
+    items = [Item(f"k{i}") for i in range(6)]
+    reports = list(run_items(items, OneReportThenDeath(), RunOptions(workers=1), per_task=6))
+    assert Counter(report.key for report in reports) == {item.key: 1 for item in items}
+
+
+@dataclass(frozen=True)
+class OneReportThenDeath:
+    def __call__(self, task: Task[Item], watch: Watch) -> Iterator[Done]:
+        yield Done(task.items[0].key, os.getpid(), False)
+        if len(task.items) > 1:
+            os._exit(1)
+
+
+class Forgetful(InlineExecutor):
+    """Runs each task twice, as a cluster may that lost sight of a node; or, when told so, the first one only."""
+
+    def run(self, tasks, fn, on_loss):  # type: ignore[no-untyped-def]
+        for task in tasks:
+            yield from fn(task, lambda key: None)
+            yield from fn(task, lambda key: None)
+
+
+class Lazy(InlineExecutor):
+    def run(self, tasks, fn, on_loss):  # type: ignore[no-untyped-def]
+        yield from fn(next(iter(tasks)), lambda key: None)
+
+
+def test_a_report_that_comes_twice_counts_once_and_a_missing_one_is_noticed(tmp_path: Path) -> None:
+    register_executor("forgetful", lambda options, preload: Forgetful())
+    register_executor("lazy", lambda options, preload: Lazy())
+    assert len(run(tmp_path, list("abcdef"), executor="forgetful")) == 6
+    with pytest.raises(RuntimeError, match="lazy ended with reports of 4 of 6 items"):
+        run(tmp_path, list("abcdef"), executor="lazy")
+
+
+def test_inline_runs_here(tmp_path: Path) -> None:
+    reports = run(tmp_path, ["a", "b"], executor="inline")
+    assert {report.pid for report in reports.values() if isinstance(report, Done)} == {os.getpid()}
+
+
+@given(st.integers(0, 300), st.integers(1, 40), st.integers(1, 40))
+def test_tasks_hold_every_item_once_in_order_and_shrink(n: int, slots: int, per_task: int) -> None:
+    tasks = list(cut(range(n), slots, per_task))  # type: ignore[type-var]
+    assert [item for task in tasks for item in task.items] == list(range(n))
+    assert [task.index for task in tasks] == list(range(len(tasks)))
+    sizes = [len(task.items) for task in tasks]
+    assert all(1 <= size <= per_task for size in sizes)
+    assert sizes == sorted(sizes, reverse=True)
+    if slots > 1 and n >= 2 * slots:
+        assert sizes[-1] == 1, "the last task cannot keep one worker busy for long"
+
+
+def test_tasks_are_cut_by_what_is_left() -> None:
+    """Each takes a share of 1 / (2 · slots), so that slots that are slower still get one more in the end."""
+    items = [Item(str(i)) for i in range(40)]
+    sizes = {slots: [len(task.items) for task in cut(items, slots, 8)] for slots in (1, 2, 4)}
+    assert sizes == {
+        1: [8, 8, 8, 8, 8],
+        2: [8, 8, 6, 5, 4, 3, 2, 1, 1, 1, 1],
+        4: [5, 5, 4, 4, 3, 3, 2, 2, 2, 2, 1, 1, 1, 1, 1, 1, 1, 1],
+    }
+
+
+# --- choosing an executor, and the options ----------------------------------------------------------------------------
+
+
+def test_executors_are_chosen_by_name() -> None:
+    assert isinstance(make_executor(RunOptions(executor="inline")), InlineExecutor)
+    assert isinstance(make_executor(RunOptions(executor=ELSEWHERE)), FreshProcessExecutor)
+    with pytest.raises(UnknownNameError, match=r"unknown executor 'locl'. Did you mean 'local'"):
+        find_executor("locl")
+    for name in ("no_such_module:make", "preprocess.errors:no_such_name", ":x"):
+        with pytest.raises(UserError, match="cannot be loaded"):
+            find_executor(name)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"workers": 0}, "workers must be 1 to 4,096, got 0"),
+        ({"workers": 10**9}, "got 1000000000"),
+        ({"batch_size": 10**9}, "batch size must be 1 to 65,536, got 1000000000"),
+        ({"batch_size": 0}, "got 0"),
+        ({"time_limit_s": 0.0}, "time limit must be a number of seconds above 0, got 0.0"),
+        ({"time_limit_s": -1.0}, "got -1.0"),
+        ({"time_limit_s": float("nan")}, "got nan"),
+        ({"memory_limit": 1_000_000}, "at least 0.064 GB per worker, got 0.001 GB"),
+    ],
+)
+def test_options_out_of_range_are_refused(options: dict[str, float], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        RunOptions(**options)  # type: ignore[arg-type]
+
+
+def test_defaults_are_resolved() -> None:
+    assert RunOptions().worker_count() >= 1
+    assert RunOptions(workers=3).worker_count() == 3
+    assert RunOptions(workers=3, memory_limit=10**9).worker_memory() == 10**9
+    assert RunOptions(workers=1).worker_memory() >= RunOptions(workers=2).worker_memory() >= 2 << 30

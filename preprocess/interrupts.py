@@ -4,6 +4,9 @@ A command that is at work is left by an exception, so that every block cleans up
 or reported as another error, in the middle of an import, and when a second signal arrives, the process ends at once.
 That is safe: files are written completely or not at all, worker processes end with their parent, and the next command
 removes temporary files.
+
+All of this is for the process of the command alone. One that a library forks from it, such as a worker of a `DataLoader`
+or of a pool that is terminated, gets Python's own handlers: it must neither print nor clean up for its parent.
 """
 
 from __future__ import annotations
@@ -14,12 +17,15 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from types import FrameType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
+_PYTHONS: dict[int, Any] = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
 _LINE = "interrupted. Run the same command again to continue: finished work is kept.\n"
 _IMPORTING = "<frozen importlib._bootstrap>"
+
+_handler: Callable[[int, FrameType | None], None] | None = None
 
 
 class Interrupted(KeyboardInterrupt):
@@ -76,9 +82,20 @@ def as_one_line(before_end: Callable[[], None] = lambda: None) -> Iterator[None]
 
 
 def _on_signals(handler: Callable[[int, FrameType | None], None]) -> None:
+    global _handler
+    _handler = handler
     for number in SIGNALS:
         if signal.getsignal(number) is not signal.SIG_IGN:  # as `nohup` and the shell's `&` want it
             signal.signal(number, handler)
+
+
+def _after_fork() -> None:
+    for number, handler in _PYTHONS.items():
+        if _handler is not None and signal.getsignal(number) is _handler:
+            signal.signal(number, handler)
+
+
+os.register_at_fork(after_in_child=_after_fork)
 
 
 def _is_importing(frame: FrameType | None) -> bool:

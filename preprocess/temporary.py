@@ -35,6 +35,8 @@ before_removal = _own_folder.callback
 def own_folder(root: Path) -> Iterator[Path]:
     """Makes a folder below `root` for as long as the block runs, and removes those of killed processes.
 
+    A process that is forked within the block uses the folder, and does not remove it.
+
     Args:
         root: An existing folder, which processes may share.
 
@@ -46,11 +48,13 @@ def own_folder(root: Path) -> Iterator[Path]:
     while lock is None:
         folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=root))
         lock = _lock(folder)  # None where another process took this folder for a leftover
+    owner = os.getpid()
     try:
         with lock:
             yield folder
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        if os.getpid() == owner:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def remove_leftovers(root: Path) -> int:

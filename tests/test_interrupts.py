@@ -120,3 +120,32 @@ def test_what_handles_or_ignores_it_is_not_interrupted(root: Path) -> None:
     assert run(HANDLED, 2, root=root) == (0, "closed\n", "")
     assert run(IGNORED, 2, root=root) == (0, "went on\n", "")
     assert run(IGNORED, 15, root=root) == (0, "went on\n", "")
+
+
+FORKED = """
+import tempfile, time
+from preprocess import temporary
+
+def child():
+    print("started", flush=True)
+    time.sleep(100)
+
+with as_one_line(before_end=temporary.remove_own_folder):
+    temporary.use_own_folder()
+    import multiprocessing
+    context = multiprocessing.get_context("fork")
+    process = context.Process(target=child)
+    process.start()
+    time.sleep(0.5)
+    os.kill(process.pid, SIGNAL)
+    process.join()
+    print(process.exitcode, os.path.isdir(tempfile.gettempdir()), flush=True)
+"""
+
+
+def test_a_forked_process_neither_prints_nor_cleans_up_for_its_parent(root: Path) -> None:
+    assert run(FORKED, 15, root=root) == (0, "started\n-15 True\n", "")
+    code, printed, errors = run(FORKED, 2, root=root)
+    assert (code, printed) == (0, "started\n1 True\n")
+    assert errors.rstrip().endswith("KeyboardInterrupt")
+    assert LINE not in errors

@@ -116,3 +116,14 @@ def test_a_folder_that_was_removed_while_its_lock_was_waited_for_is_replaced(
     with temporary.own_folder(tmp_path) as own:
         assert own.is_dir()
     assert len(locked) == 2
+
+
+def test_a_forked_process_does_not_remove_the_folder_of_its_parent(tmp_path: Path) -> None:
+    with temporary.own_folder(tmp_path) as own:
+        pid = os.fork()
+        if pid:
+            os.waitpid(pid, 0)
+            assert own.is_dir()
+    if not pid:
+        os._exit(0)  # the child, which has left the block
+    assert not own.exists()

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 # Two test processes on two cores: one torch thread each. And nothing may reach a hub by accident.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+
+# A job in the background, as of `make test &`, ignores SIGINT, and so would the processes that tests interrupt.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 import pytest
 from hypothesis import Phase, settings
@@ -21,6 +27,36 @@ settings.load_profile("untimed")
 settings.register_profile("unshrunk", deadline=None, phases=(Phase.explicit, Phase.generate))
 
 ROOT = Path(__file__).resolve().parent.parent
+SKIPPED = "ved/skipped"  # in pytest's cache: ids of the tests that the last run skipped
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--skipped",
+        action="store_true",
+        help="run only the tests that the last run skipped, such as one under `.ci/fresh`",
+    )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("skipped"):
+        wanted = set(config.cache.get(SKIPPED, []))
+        config.hook.pytest_deselected(items=[item for item in items if item.nodeid not in wanted])
+        items[:] = [item for item in items if item.nodeid in wanted]
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    config.cache.set(SKIPPED, sorted(report.nodeid for report in terminalreporter.stats.get("skipped", ())))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def imports_of_workers(request: pytest.FixtureRequest) -> None:
+    """The first call that starts workers decides what those of all tests find imported; without this, not torch."""
+    if len({item.path for item in request.session.items}) > 10:
+        from preprocess.pipeline.engine import PRELOAD
+        from preprocess.runtime.local import start_fork_server
+
+        start_fork_server((*PRELOAD, "transformers.models.clip.modeling_clip", "builders.shard_check"))
 
 
 @pytest.fixture(scope="session")

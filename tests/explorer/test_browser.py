@@ -22,8 +22,7 @@ from preprocess.formats.layout import Layout
 playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
 pytest.importorskip("gradio", reason="Gradio is not installed: pip install --no-deps -r requirements-explore.txt")
 CHROMIUM = shutil.which("chromium")
-if CHROMIUM is None:
-    pytest.skip("no browser: apt-get install chromium", allow_module_level=True)
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no browser: apt-get install chromium")
 
 
 @pytest.fixture(scope="module")

@@ -151,7 +151,7 @@ def plain_webdataset(folder: Path) -> int:
 
 
 def clip_video_encode(folder: Path) -> int:
-    """clip-video-encode's reader, from its checkout as it is; it wants a worker at least, and `open_clip` installed."""
+    """clip-video-encode's reader, from its checkout as it is; it needs at least one worker and `open_clip`."""
     path = Path(os.environ["CLIENTS_DIR"]) / "iejMac/clip-video-encode/clip_video_encode/dataset/dataset_reader.py"
     if "dataset_reader" not in sys.modules:
         spec = importlib.util.spec_from_file_location("dataset_reader", path)

@@ -27,7 +27,7 @@ from preprocess.samples import JSON, canonical_json
 
 
 @dataclass(frozen=True, slots=True)
-class Sample:
+class OneSided:
     """A row of one dataset only.
 
     Attributes:
@@ -106,11 +106,11 @@ class Difference:
         counts = self.counts
         return bool(self.manifest or counts["came"] or counts["went"] or counts["changed"])
 
-    def came(self) -> Iterator[Sample]:
+    def came(self) -> Iterator[OneSided]:
         """What only the new dataset has, in the order of its tars."""
         return (_sample(self.new.read(row)) for row in self._came)
 
-    def went(self) -> Iterator[Sample]:
+    def went(self) -> Iterator[OneSided]:
         """What only the old dataset has, in the order of its tars."""
         return (_sample(self.old.read(row)) for row in self._went)
 
@@ -153,7 +153,9 @@ def compare(old: str, new: str) -> Difference:
     return Difference(*datasets, fields, read_tables(*datasets))
 
 
-def write_json(file: BinaryIO, difference: Difference, seen: Callable[[Change], object] = lambda change: None) -> None:
+def write_difference(
+    file: BinaryIO, difference: Difference, seen: Callable[[Change], object] = lambda change: None
+) -> None:
     """Writes everything as one JSON object, sample by sample, a line each.
 
     Args:
@@ -216,8 +218,8 @@ def _flat(name: str, value: Any) -> Iterator[tuple[str, Any]]:
 # --- samples ----------------------------------------------------------------------------------------------------------
 
 
-def _sample(row: Row) -> Sample:
-    return Sample(row.key, row.caption, row.id, row.split, len(_vectors(row)))
+def _sample(row: Row) -> OneSided:
+    return OneSided(row.key, row.caption, row.id, row.split, len(_vectors(row)))
 
 
 def _change(old: Row, new: Row) -> Change:

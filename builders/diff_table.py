@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
-from builders.diff import Change, Difference, Sample, write_json
+from builders.diff import Change, Difference, OneSided, write_difference
 from preprocess.console import printable, table
 from preprocess.storage import atomic_file
 from preprocess.validation import shown
@@ -35,7 +35,7 @@ def describe(difference: Difference, limit: int, json_file: Path | None = None) 
     most = MostChanged(limit)
     if json_file is not None:
         with atomic_file(json_file) as file:
-            write_json(file, difference, most.add)
+            write_difference(file, difference, most.add)
     elif limit:
         for change in difference.changed():
             most.add(change)
@@ -86,5 +86,5 @@ def _one_sided(difference: Difference, limit: int) -> Iterator[_Line]:
             yield kind, _name(sample), sample.split, f"{sample.rows:,}", "", "", ""
 
 
-def _name(sample: Change | Sample) -> str:
+def _name(sample: Change | OneSided) -> str:
     return sample.key if sample.caption is None else f"{sample.key} (caption {sample.caption})"

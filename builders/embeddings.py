@@ -136,7 +136,7 @@ def infer_features(tar: str) -> datasets.Features:
     """The features that the first sample of a tar asks for; `json` is `Json`, as other samples may have other types.
 
     Raises:
-        DamagedFileError: There is no sample, or it is no float16 or float32 (n_frames, dim).
+        DamagedFileError: There is no sample, or it is not a float16 or float32 (n_frames, dim).
     """
     for triple in open_triples(tar):
         vectors = npy_vectors(triple.npy, f"{tar}: {triple.id}.npy")
@@ -229,7 +229,7 @@ def _struct_column(
 
 
 def _values(values: Sequence[Any], type_: pa.DataType) -> pa.Array:
-    """Values of one key of the metadata; those of no one type as JSON."""
+    """Values of one key of the metadata; as JSON where the types differ."""
     if not isinstance(type_, pa.JsonType):
         return pa.array(values, type_)
     texts = [None if value is None else canonical_json(value) for value in values]

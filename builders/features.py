@@ -110,7 +110,7 @@ def _origin() -> dict[str, Any]:
 
 
 def _json_feature(types: Mapping[str, JsonType] | None) -> Any:
-    """The feature of the `.json`: a struct, in which a key whose values have no one type is `Json`.
+    """The feature of the `.json`: a struct, in which a key whose values have several types is `Json`.
 
     `datasets` parses a string in a `Json` column where it can: "12" would become 12. If a key without one type has such
     a string, the whole `.json` is `Json`, in which it stays a string.

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from preprocess.errors import UserError
-from preprocess.hub import one_line_errors, waiting
+from preprocess.hub import one_line_errors, retry_when_limited
 from preprocess.samples import HUB_NAME
 
 HF_URL = re.compile(r"hf://datasets/([\w.-]+/[\w.-]+)(?:@([^/]+))?/?")
@@ -51,7 +51,7 @@ def local_folder(folder: str, only: str | Sequence[str] | None = None) -> Path:
     )
     with one_line_errors(folder, remedies):
         return Path(
-            waiting(
+            retry_when_limited(
                 lambda: snapshot_download(match[1], repo_type="dataset", revision=match[2], allow_patterns=patterns)
             )
         )

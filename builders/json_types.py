@@ -68,7 +68,7 @@ class JsonType:
                 own.merge(other.fields[name])
 
     def _shared_fields(self, names: Iterable[str]) -> Iterable[tuple[str, JsonType]]:
-        """The fields, if objects with these names are like those before; objects keyed by ids are no record."""
+        """The fields, if objects with these names are like those before; objects keyed by ids are not records."""
         names = list(names)
         if self.fields is None:
             self.fields = {name: JsonType() for name in names}

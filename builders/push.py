@@ -22,7 +22,7 @@ from preprocess.formats.layout import REJECTS_FILE
 from preprocess.formats.manifest import MANIFEST_FILE
 from preprocess.formats.manifest import read as read_manifest
 from preprocess.formats.preview import PREVIEW_FOLDER
-from preprocess.hub import one_line_errors, waiting
+from preprocess.hub import one_line_errors, retry_when_limited
 from preprocess.storage import write_if_changed
 
 if TYPE_CHECKING:
@@ -98,8 +98,8 @@ def push(folder: Path, repo_id: str, *, public: bool = False, tag: str | None = 
         404: "Check the name of the organization, and that you are a member of it.",
     }
     with one_line_errors(repo_id, remedies):
-        waiting(lambda: api.create_repo(repo_id, repo_type="dataset", private=not public, exist_ok=True))
-        commit = waiting(
+        retry_when_limited(lambda: api.create_repo(repo_id, repo_type="dataset", private=not public, exist_ok=True))
+        commit = retry_when_limited(
             lambda: api.upload_folder(
                 repo_id=repo_id,
                 repo_type="dataset",
@@ -109,8 +109,8 @@ def push(folder: Path, repo_id: str, *, public: bool = False, tag: str | None = 
                 delete_patterns=_STALE,
             )
         )
-        tag = waiting(lambda: _tag(api, repo_id, commit.oid, tag))
-        private = bool(waiting(lambda: api.dataset_info(repo_id)).private)
+        tag = retry_when_limited(lambda: _tag(api, repo_id, commit.oid, tag))
+        private = bool(retry_when_limited(lambda: api.dataset_info(repo_id)).private)
     return Pushed(f"{api.endpoint}/datasets/{repo_id}", tag, private)
 
 

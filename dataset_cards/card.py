@@ -196,8 +196,8 @@ def tags(encoder: JSON, *, images: bool) -> list[str]:
         images: Whether every sample is an image.
 
     Examples:
-        >>> tags({"family": "siglip2"}, images=False)
-        ['webdataset', 'video', 'siglip2', 'embeddings', 'video-embeddings']
+        >>> tags({"family": "siglip"}, images=False)
+        ['webdataset', 'video', 'siglip', 'embeddings', 'video-embeddings']
     """
     media = "image" if images else "video"
     return ["webdataset", media, encoder.get("family", "clip"), "embeddings", f"{media}-embeddings"]

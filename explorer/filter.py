@@ -116,7 +116,7 @@ def select(index: Index, wanted: Filter) -> NDArray[np.int64]:
         keys = index.samples["key"].take(numbers).to_pylist()
         numbers = numbers[random_subset(keys, wanted.sample, wanted.seed)]
     if not len(numbers):
-        raise UserError("the filter keeps no sample", "Ask for less: a lower --min-score, another --label.")
+        raise UserError("no sample passes the filter", "Use a lower --min-score or another --label.")
     return numbers
 
 
@@ -138,7 +138,7 @@ def write_filtered(index: Index, wanted: Filter, out: Path, name: str) -> Manife
     check_name(name)
     layout = Layout(out, name)
     if layout.dataset.exists():
-        raise UserError(f"{layout.dataset} is there already", "Choose another --name, or remove it first.")
+        raise UserError(f"{layout.dataset} already exists", "Choose another --name, or remove it first.")
     numbers = select(index, wanted)
     source = local_folder(index.source, only=["ds_*.tar", MANIFEST_FILE, SPLITS_FILE, "README.md"])
     out.mkdir(parents=True, exist_ok=True)

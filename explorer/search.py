@@ -138,7 +138,7 @@ class Searcher:
         return Hit(number, moment, self.first_s(number, moment), float(best_s))
 
     def first_s(self, number: int, moment: Moment) -> float:
-        """Timestamp of the first row of a moment. Its `start_s` may lie before it, where the scene before still is."""
+        """Timestamp of the first row of a moment. Its `start_s` may be earlier, in the preceding scene."""
         times = self.index.times[self.index.rows(number)]
         row = min(int(np.searchsorted(times[:, 1], np.float32(moment.start_s))), len(times) - 1)
         return float(times[row, 0])

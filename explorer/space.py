@@ -23,31 +23,15 @@ from preprocess.encoders.models import TINY_CLIP, TINY_CLIP_FOLDER
 from preprocess.errors import UserError
 from preprocess.formats.manifest import MANIFEST_FILE
 from preprocess.formats.manifest import read as read_manifest
-from preprocess.hub import one_line_errors, waiting
+from preprocess.hub import one_line_errors, retry_when_limited
 from preprocess.samples import JSON
 from preprocess.storage import atomic_folder
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("explorer", "dataset_cards", "builders", "preprocess")
 REQUIREMENTS = ("requirements.txt", "requirements-explore.txt")
-NEEDED = (
-    *(
-        "torch",
-        "torchvision",
-        "transformers",
-        "datasets",
-        "huggingface_hub",
-        "numpy",
-        "av",
-        "pillow",
-        "pyarrow",
-        "fsspec",
-    ),
-    *("typer", "tqdm", "jinja2", "scikit-learn", "scipy", "matplotlib", "PyYAML", "safetensors", "tokenizers"),
-    *("pydantic", "typing_extensions", "universal_pathlib", "sentencepiece", "protobuf"),
-    *("gradio", "faiss-cpu"),
-)
-"""What the page imports; the versions are those of the project."""
+PAGE = ("gradio", "faiss-cpu")
+"""What the page needs beside the packages of the project; the Hub installs Gradio's own dependencies with it."""
 
 _REMEDIES = {
     401: "Log in again with `hf auth login`: the token is not valid.",
@@ -62,7 +46,7 @@ HARDWARE = "cpu-basic"
 PYTHON = "3.11"
 SUFFIX = "-explorer"
 _CODE = frozenset({".py", ".jinja", ".js", ".css", ".txt"})
-_PIN = re.compile(r"([A-Za-z0-9_.-]+)(?:\[[^\]]*\])?==(\S+)")
+_PIN = re.compile(r"^([A-Za-z0-9_.-]+)(?:\[[^\]]*\])?==([^\s;]+)", re.MULTILINE)
 
 
 def write_space(source: str, org: str, folder: Path) -> list[Path]:
@@ -125,14 +109,14 @@ def push_space(source: str, org: str, *, public: bool = False) -> tuple[str, boo
             source, org, read_manifest(local_folder(source, only=MANIFEST_FILE) / MANIFEST_FILE)["dataset"]
         )
         with one_line_errors(dataset, _REMEDIES):
-            if not waiting(lambda: api.repo_exists(dataset, repo_type="dataset")):
+            if not retry_when_limited(lambda: api.repo_exists(dataset, repo_type="dataset")):
                 raise UserError(f"the Hub has no dataset {dataset}", f"Push it first: make push DATASET=… ORG={org}")
         space = f"{org}/{dataset.partition('/')[2]}{SUFFIX}"
         with one_line_errors(space, _REMEDIES):
-            waiting(
+            retry_when_limited(
                 lambda: api.create_repo(space, repo_type="space", space_sdk="gradio", private=not public, exist_ok=True)
             )
-            waiting(
+            retry_when_limited(
                 lambda: api.upload_folder(
                     repo_id=space,
                     repo_type="space",
@@ -141,7 +125,7 @@ def push_space(source: str, org: str, *, public: bool = False) -> tuple[str, boo
                     delete_patterns=[f"{package}/**" for package in PACKAGES],
                 )
             )
-            private = bool(waiting(lambda: api.space_info(space)).private)
+            private = bool(retry_when_limited(lambda: api.space_info(space)).private)
     return f"{api.endpoint}/spaces/{space}", private
 
 
@@ -163,15 +147,14 @@ def _copy_code(package: Path, to: Path) -> None:
 
 
 def pins() -> dict[str, str]:
-    """Version of every requirement that the project pins, by the name in lower case."""
-    lines = "\n".join((ROOT / name).read_text("utf-8") for name in REQUIREMENTS)
-    return {match[1].lower(): match[2] for match in _PIN.finditer(lines)}
+    """Names and versions of what the Space installs: all that the packages of the project declare, and the page's."""
+    declared, page = (dict(_PIN.findall((ROOT / name).read_text("utf-8"))) for name in REQUIREMENTS)
+    return declared | {name: page[name] for name in PAGE} | OTHER_PINS
 
 
 def requirements() -> str:
     """`requirements.txt` of the Space."""
-    versions = pins() | OTHER_PINS
-    return "".join(f"{name}=={versions[name.lower()]}\n" for name in sorted(NEEDED, key=str.lower))
+    return "".join(f"{name}=={version}\n" for name, version in sorted(pins().items(), key=lambda pin: pin[0].lower()))
 
 
 def card(repository: str, model: str) -> str:

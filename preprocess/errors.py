@@ -47,13 +47,18 @@ class UserError(EmbeddingDatasetError):
         super().__init__(f"{cause.rstrip('.')}. {remedy}")
 
 
+MOST_NAMES = 20
+"""Names that a message lists: a dataset may have thousands of labels."""
+
+
 class UnknownNameError(UserError):
     """A dataset, model or option value that does not exist; the nearest existing one is suggested."""
 
     def __init__(self, kind: str, name: str, known: Iterable[str], remedy: str | None = None) -> None:
         names = sorted(known)
         near = difflib.get_close_matches(name, names, n=1)
-        hint = f"Did you mean {near[0]!r}?" if near else f"Known: {', '.join(names)}."
+        more = f" and {len(names) - MOST_NAMES:,} more" if len(names) > MOST_NAMES else ""
+        hint = f"Did you mean {near[0]!r}?" if near else f"Known: {', '.join(names[:MOST_NAMES])}{more}."
         super().__init__(f"unknown {kind} {name!r}", f"{hint} {remedy}" if remedy else hint)
 
 

@@ -1,6 +1,6 @@
 """The Hub: calls that wait while it limits the rate of requests, and its answers as one-line errors.
 
-`huggingface_hub` retries uploads and downloads by itself, but not every call: `waiting` covers the rest.
+`huggingface_hub` retries uploads and downloads by itself, but not every call: `retry_when_limited` covers the rest.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _TOO_MANY_REQUESTS = 429
 _RESET = re.compile(r"\bt=([0-9]+)")  # of the header `ratelimit: "api";r=0;t=120`
 
 
-def waiting(call: Callable[[], T]) -> T:
+def retry_when_limited(call: Callable[[], T]) -> T:
     """Calls, and calls again after the time that the Hub asks for, while it answers 429 (too many requests).
 
     Raises:

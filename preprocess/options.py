@@ -259,7 +259,7 @@ def check_reject_rate(rejects: Mapping[str, int], samples: int, allowed: float |
     """Ends the command with exit code 1 when more samples failed to decode than are allowed to.
 
     Args:
-        rejects: How many there are of each reason; files that are not there are no failures.
+        rejects: How many there are of each reason; missing files are not failures.
         samples: How many there are in all.
         allowed: Their share that may fail; None for `MAX_REJECT_RATE`, from `JUDGED_FROM` samples on.
         ledger: The file with the reasons.

@@ -64,7 +64,7 @@ def as_user_error(error: OSError) -> UserError:
 
 
 def os_error_in(error: Exception) -> OSError | None:
-    """The error of the operating system that an exception is, or tells of in its text."""
+    """The error of the operating system that an exception is, or mentions in its text."""
     if isinstance(error, OSError):
         return error
     match = _RUST.search(str(error))

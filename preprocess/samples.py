@@ -1,6 +1,6 @@
 """The core records: what a recipe yields, what decoding and encoding give, what is reported.
 
-A sample as it stands in `samples.jsonl`:
+A sample in `samples.jsonl`:
 
     {"key": "red_circle_left_003", "split": "train", "media": "train/red_circle_left_003.mp4",
      "captions": ["a red circle moving left"], "label": "red circle", "start_s": null, "end_s": null,
@@ -318,7 +318,7 @@ class Preprocessing:
         return np.float32 if self.rescale_first else np.uint8
 
     def to_json(self) -> JSON:
-        """As it stands in the manifest: fields that have their default are left out, tuples are lists."""
+        """As written to the manifest: fields that have their default are left out, tuples are lists."""
         found = {f.name: (getattr(self, f.name), f.default) for f in dataclasses.fields(self)}
         kept = {name: value for name, (value, default) in found.items() if value is not None and value != default}
         return {name: list(value) if isinstance(value, tuple) else value for name, value in kept.items()}
@@ -432,7 +432,7 @@ class EncodeReport:
 
 @dataclass(frozen=True, slots=True)
 class ShardReport:
-    """One shard, as it stands in the manifest: file name, split, and what is in it."""
+    """One shard, as listed in the manifest: file name, split, and what is in it."""
 
     file: str
     split: Split

@@ -212,7 +212,7 @@ def test_captions_of_any_length_and_script_reach_the_reader(small_clip: Path, tm
 
 @pytest.mark.slow
 def test_make_builds_it(name: str, raw: Path, small_clip: Path, root: Path, tmp_path: Path) -> None:
-    """The line that a person types, evaluation included."""
+    """The line that a user types, evaluation included."""
     where = {"DATASET": name, "RAW": str(raw), "MODEL": str(small_clip), "OUT": str(tmp_path / "my data")}
     line = ["make", "--no-print-directory", "--old-file=.venv/.run", "build"]
     done = subprocess.run(line, cwd=root, env={**os.environ, **where}, capture_output=True, text=True, check=False)

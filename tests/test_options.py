@@ -60,7 +60,7 @@ def test_a_name_is_that_of_one_folder_and_repository(tmp_path: Path, name: str) 
 
 @pytest.mark.parametrize("name", ["work", "Work"])
 def test_a_dataset_is_not_written_among_the_intermediates(tmp_path: Path, name: str) -> None:
-    with pytest.raises(UserError, match="folder of the intermediates"):
+    with pytest.raises(UserError, match="folder of intermediate files"):
         open_outputs("folder", tmp_path, name)
 
 

@@ -33,7 +33,7 @@ DIDEMO_SEGMENT_S = 5.0
 """Length of the segments among which the annotators of DiDeMo chose."""
 
 
-class Query(NamedTuple):
+class TimedQuery(NamedTuple):
     """One timed caption: its windows `(G, 2)`, and the moments `(P, 2)` that were found, best first."""
 
     truths: Spans
@@ -88,8 +88,8 @@ def evaluate_split(rows: Iterable[Row], encode: Callable[[Sequence[str]], Matrix
         encode: Texts to L2-normalized rows `(N, D)`; called only if a caption has a time.
         seed: Seed of the random moments for chance level.
     """
-    queries: list[Query] = []
-    by_chance: list[list[Query]] = [[] for _ in range(CHANCE_DRAWS)]
+    queries: list[TimedQuery] = []
+    by_chance: list[list[TimedQuery]] = [[] for _ in range(CHANCE_DRAWS)]
     rng = np.random.default_rng(seed)
     videos = 0
     for _, vectors, _, meta in rows:
@@ -103,9 +103,9 @@ def evaluate_split(rows: Iterable[Row], encode: Callable[[Sequence[str]], Matrix
         scores = texts @ unit(vectors.astype(np.float32)).T
         for own, (_, truths) in zip(scores, timed, strict=True):
             found = np.array([moment[:2] for moment in find_moments(own, spans, PREDICTIONS)])
-            queries.append(Query(np.array(truths), found))
+            queries.append(TimedQuery(np.array(truths), found))
             for draw in by_chance:
-                draw.append(Query(np.array(truths), random_windows(spans, rng)))
+                draw.append(TimedQuery(np.array(truths), random_windows(spans, rng)))
     if not queries:
         return None
     chance = [measures(draw) for draw in by_chance]
@@ -122,7 +122,7 @@ def random_windows(spans: Spans, rng: np.random.Generator) -> Spans:
     return np.sort(np.stack((bounds[first], bounds[second]), axis=1), axis=1)
 
 
-def measures(queries: Sequence[Query]) -> JSON:
+def measures(queries: Sequence[TimedQuery]) -> JSON:
     """R@1 and R@5 per IoU threshold, and mAP, as shares of 1."""
     best = [np.maximum.accumulate(iou(q.found, q.truths).max(axis=1)) for q in queries]
     result: JSON = {}
@@ -133,7 +133,7 @@ def measures(queries: Sequence[Query]) -> JSON:
     return result
 
 
-def average_precision(query: Query, thresholds: Sequence[float] = MAP_IOU) -> NDArray[np.float64]:
+def average_precision(query: TimedQuery, thresholds: Sequence[float] = MAP_IOU) -> NDArray[np.float64]:
     """Interpolated average precision of one query at each IoU threshold.
 
     A moment is correct if its IoU with a window that is not assigned to a better-ranked moment reaches the threshold.

@@ -83,7 +83,7 @@ class Options:
 
 
 @dataclass(frozen=True, slots=True)
-class Data:
+class TaskData:
     """Input of the tasks.
 
     Attributes:
@@ -143,7 +143,7 @@ def evaluate(layout: Layout, options: Options, overwrite: bool = False) -> JSON:
     if not overwrite and {key: before.get(key) for key in head} == head:
         return before
     data = _data(layout, manifest, shards, options)
-    tasks: dict[str, Callable[[Data, Options], JSON | None]] = {
+    tasks: dict[str, Callable[[TaskData, Options], JSON | None]] = {
         "zero-shot": zero_shot,
         "linear-probe": linear_probe,
         "retrieval": text_retrieval,
@@ -167,7 +167,7 @@ def evaluate(layout: Layout, options: Options, overwrite: bool = False) -> JSON:
     return result
 
 
-def zero_shot(data: Data, options: Options) -> JSON | None:
+def zero_shot(data: TaskData, options: Options) -> JSON | None:
     """Zero-shot classification by the text tower; None if there are fewer than two labels."""
     labels = data.labels
     if len(labels) < 2:
@@ -198,7 +198,7 @@ def zero_shot(data: Data, options: Options) -> JSON | None:
     }
 
 
-def linear_probe(data: Data, options: Options) -> JSON | None:
+def linear_probe(data: TaskData, options: Options) -> JSON | None:
     """Logistic regression trained on train, tested on val and test; None without labels or another split."""
     train = data.videos.get("train")
     tested = [split for split in data.tested(labeled=True) if split != "train"]
@@ -213,7 +213,7 @@ def linear_probe(data: Data, options: Options) -> JSON | None:
     return {"classes": len(set(labels)), "train_samples": len(labels), "splits": splits}
 
 
-def text_retrieval(data: Data, options: Options) -> JSON | None:
+def text_retrieval(data: TaskData, options: Options) -> JSON | None:
     """Text-to-video and video-to-text retrieval; None if every caption is a label, which many videos share."""
     splits: JSON = {}
     for split in data.tested():
@@ -231,7 +231,7 @@ def text_retrieval(data: Data, options: Options) -> JSON | None:
     return {"splits": splits} if splits else None
 
 
-def moments(data: Data, options: Options) -> JSON | None:
+def moments(data: TaskData, options: Options) -> JSON | None:
     """Moment retrieval by timed captions; None if no caption has a time."""
     splits: dict[Split, JSON] = {}
     for split in data.tested():
@@ -244,7 +244,7 @@ def moments(data: Data, options: Options) -> JSON | None:
     return {"splits": splits, "strip": caption_strip(data.rows(last), last, data.tower().encode)}
 
 
-def leakage(data: Data, options: Options) -> JSON | None:
+def leakage(data: TaskData, options: Options) -> JSON | None:
     """Near-duplicates of each split in the splits before it; None if there is only one split."""
     pairs = []
     order = list(data.videos)
@@ -274,7 +274,7 @@ def leakage(data: Data, options: Options) -> JSON | None:
     return {"near_duplicate": options.near_duplicate, "pairs": pairs} if pairs else None
 
 
-def _data(layout: Layout, manifest: Manifest, shards: Sequence[ShardReport], options: Options) -> Data:
+def _data(layout: Layout, manifest: Manifest, shards: Sequence[ShardReport], options: Options) -> TaskData:
     replaced = replaced_rows(manifest)
 
     def split_rows(split: Split) -> Iterator[Row]:
@@ -289,7 +289,7 @@ def _data(layout: Layout, manifest: Manifest, shards: Sequence[ShardReport], opt
             if capacity:
                 watched = _watched(split_rows(split), bar.update)
                 videos[split] = read_videos(watched, capacity, encoder["dim"], manifest["caption_mode"])
-    return Data(
+    return TaskData(
         {split: found for split, found in videos.items() if len(found)},
         split_rows,
         cache(lambda: load_text_tower(encoder_files(encoder, options.model or source.get("model")), options.device)),

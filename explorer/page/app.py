@@ -37,7 +37,7 @@ def build_blocks(views: Views, models: QueryModel) -> gradio.Blocks:
     name = index.manifest["dataset"]
 
     def search(text: str, image: str | None, split: str, label: str | None, k: float) -> str:
-        """What stands below the search box: results, or one line that says why there are none."""
+        """The content below the search box: results, or one line that says why there are none."""
         try:
             query = models.image(Path(image)) if image else models.text(text or "")
             hits = views.searcher.find(
@@ -102,7 +102,7 @@ def build_blocks(views: Views, models: QueryModel) -> gradio.Blocks:
 
 
 def shown_source(source: str) -> str:
-    """The dataset's name as it may stand on a page that others see: no absolute path of this machine."""
+    """The dataset's name as shown on a page that others see: no absolute path of this machine."""
     return source if "://" in source or not Path(source).is_absolute() else f"data/{Path(source).name}"
 
 

@@ -14,6 +14,7 @@
   dialog.addEventListener("click", (event) => { if (event.target === dialog) dialog.close(); });
   dialog.addEventListener("close", () => dialog.replaceChildren());
 
+  // A moment plays from its start; what was opened otherwise stands at its first frame.
   async function open(number, seconds, query) {
     const answer = await fetch(at(`sample/${number}?at=${seconds}&query=${query || ""}`));
     if (!answer.ok) return;
@@ -21,7 +22,10 @@
     dialog.innerHTML = await answer.text();
     dialog.classList.toggle("dark", document.body.classList.contains("dark"));
     const video = $("video", dialog);
-    if (video) video.addEventListener("loadedmetadata", () => { video.currentTime = seconds; }, { once: true });
+    if (video) video.addEventListener("loadedmetadata", () => {
+      if (query) seek(seconds);
+      else video.currentTime = seconds;
+    }, { once: true });
     showTicks();
     if (!dialog.open) dialog.showModal();
     $("h2", dialog).focus();
@@ -31,7 +35,7 @@
     const video = $("video", dialog);
     if (!video) return;
     video.currentTime = seconds;
-    video.play().catch(() => {});
+    video.play().catch(() => {}); // a browser may ask for another click first
   }
 
   async function like(number, seconds) {

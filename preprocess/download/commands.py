@@ -29,7 +29,7 @@ def download_raw(
 
     Interrupted downloads continue where they stopped. Archives are unpacked, then removed.
     """
-    from preprocess.download.run import download, raw_folder, wanted
+    from preprocess.download.run import download, raw_folder, to_download
     from preprocess.download.state import state_table, states
     from preprocess.recipes import load
 
@@ -40,7 +40,7 @@ def download_raw(
         return
     folder = raw_folder(raw) if raw else None
     found = states(spec, folder)
-    todo = wanted(found, only or [])
+    todo = to_download(found, only or [])
     print(state_table(spec, found))
     if folder is None or show or not todo:
         _say_what_is_left(dataset, raw, [state.remote.path for state in found if state.status != "found"])
@@ -54,7 +54,7 @@ def download_raw(
     if failures:
         raise UserError(
             f"{len(failures)} of {len(todo)} could not be downloaded, as listed above",
-            "Run the same command again: what has arrived is kept.",
+            "Run the same command again: the part that was downloaded is kept.",
         )
     left = [state.remote.path for state in states(spec, folder) if state.status != "found"]
     _say_what_is_left(dataset, raw, left)

@@ -128,7 +128,7 @@ def fetch(
             if failures >= ATTEMPTS:
                 raise DownloadError(
                     f"{public_address(url)} could not be downloaded: {error}",
-                    "Check the connection and run the same command again: what has arrived is kept.",
+                    "Check the connection and run the same command again: the part that was downloaded is kept.",
                 ) from error
             wait(min(2.0**failures, 60.0) if error.after_s is None else error.after_s)
     for name, expected in (("sha256", sha256), ("md5", md5)):
@@ -246,7 +246,7 @@ def _refusal(response: httpx2.Response, url: str) -> Exception:
     if after_s is not None and after_s > MAX_WAIT_S:
         return DownloadError(
             f"{public_address(url)} answered {status} and asks to wait for {after_s:.0f} s",
-            "Run the same command again then: what has arrived is kept.",
+            "Run the same command again then: the part that was downloaded is kept.",
         )
     return _TryAgainError(f"the server answered {status}", after_s)
 

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from preprocess import console
 from preprocess.addresses import public_address
 from preprocess.download.http import DownloadError, Wait, fetch, open_client
-from preprocess.download.state import DOWNLOADS, State, waiting
+from preprocess.download.state import DOWNLOADS, State, temporary_place
 from preprocess.download.unpack import Unpacked, unpack
 from preprocess.errors import UserError
 from preprocess.readers.annotations import read_text
@@ -51,7 +51,7 @@ def raw_folder(raw: str) -> Path:
     return folder
 
 
-def wanted(found: Sequence[State], only: Sequence[str]) -> list[RemoteFile]:
+def to_download(found: Sequence[State], only: Sequence[str]) -> list[RemoteFile]:
     """What is to be downloaded: not there, with a direct address, and matched by a pattern where there are any.
 
     Args:
@@ -93,7 +93,7 @@ def download(remotes: Iterable[RemoteFile], raw: Path, wait: Wait = time.sleep) 
     with exclusive(downloads, str(raw)), open_client() as client:
         for remote in remotes:
             try:
-                _obtain(client, remote, raw, waiting(remote, downloads), wait)
+                _obtain(client, remote, raw, temporary_place(remote, downloads), wait)
             except DownloadError as error:
                 yield Outcome(remote, error)
             else:

@@ -54,7 +54,7 @@ def states(spec: DatasetSpec, raw: Path | None) -> list[State]:
     return [_state(remote, paths, raw / DOWNLOADS) for remote in spec.remotes]
 
 
-def waiting(remote: RemoteFile, downloads: Path) -> Path:
+def temporary_place(remote: RemoteFile, downloads: Path) -> Path:
     """Where the file, archive or list at an address is until it is in its place.
 
     Several addresses may end in the same name; their place tells them apart.
@@ -77,7 +77,7 @@ def state_table(spec: DatasetSpec, found: Sequence[State]) -> str:
 
 def _state(remote: RemoteFile, paths: Sequence[str], downloads: Path) -> State:
     counts = [sum(_shows(pattern, path) for path in paths) for pattern in _patterns(remote)]
-    here = waiting(remote, downloads)
+    here = temporary_place(remote, downloads)
     under_way = any(path.exists() for path in (here, *partial_files(here)))
     if all(counts) and not under_way:
         return State(remote, "found", sum(counts))

@@ -61,7 +61,7 @@ def unpack(archive: Path, folder: Path, each: Callable[[], object] = lambda: Non
         each: Called after each member.
 
     Raises:
-        DownloadError: It is no archive, it is damaged, a path leads out of `folder`, a file of another size exists
+        DownloadError: It is not an archive, it is damaged, a path leads out of `folder`, a file of another size exists
             already, or the disk is too small.
     """
     return _unpack(archive, folder, each, nested=True)
@@ -145,7 +145,7 @@ def _is_there(path: Path, member: _Member, archive: Path) -> bool:
         return True
     raise DownloadError(
         f"{path} exists already and is not the file that {archive.name} holds ({member.size:,} bytes)",
-        "Move it away and run the same command again.",
+        "Move it elsewhere and run the same command again.",
     )
 
 
@@ -154,11 +154,11 @@ def _write(path: Path, member: _Member, archive: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError) as error:
         blocking = next((parent for parent in path.parents if parent.is_file()), path.parent)
-        raise DownloadError(f"{blocking} is a file, not a folder", "Move it away and run again.") from error
+        raise DownloadError(f"{blocking} is a file, not a folder", "Move it elsewhere and run again.") from error
     if member.size > (free := shutil.disk_usage(path.parent).free):
         raise DownloadError(
             f"{archive.name} holds {member.name} with {member.size:,} bytes, and {free:,} are free on the disk",
-            "Free some space and run the same command again: unpacking goes on where it stopped.",
+            "Free some space and run the same command again: unpacking continues where it stopped.",
         )
     source = member.open() if member.open else None
     if source is None:

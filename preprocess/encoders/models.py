@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from preprocess.errors import UserError
-from preprocess.hub import model_errors, waiting
+from preprocess.hub import model_errors, retry_when_limited
 from preprocess.samples import JSON
+from preprocess.validation import shown
 
 TINY_CLIP = "tiny-clip"
 TINY_CLIP_FOLDER = Path(__file__).resolve().parent.parent / "demo" / "tiny_clip"
@@ -68,8 +69,20 @@ class ModelFiles:
 
 
 def read_json(path: Path) -> JSON:
-    """A JSON object of a model's folder; empty where there is no such file."""
-    value: JSON = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    """A JSON object of a model's folder; empty where there is no such file.
+
+    Raises:
+        UserError: The file is something else.
+    """
+    if not path.is_file():
+        return {}
+    try:
+        value: JSON = json.loads(path.read_text(encoding="utf-8"))
+        problem = None if isinstance(value, dict) else shown(value)
+    except ValueError as error:
+        problem = str(error)
+    if problem is not None:
+        raise UserError(f"{path} is not a JSON object ({problem})", "Save or download the model again.")
     return value
 
 
@@ -129,7 +142,7 @@ def _download(model: str, revision: str | None) -> Path:
     from huggingface_hub import HfApi, snapshot_download
 
     with model_errors(model, revision, f"name a folder that holds it, or use MODEL={TINY_CLIP}"):
-        info = waiting(lambda: HfApi().model_info(model, revision=revision, timeout=_TIMEOUT_S))
+        info = retry_when_limited(lambda: HfApi().model_info(model, revision=revision, timeout=_TIMEOUT_S))
         safe = any(file.rfilename.endswith(".safetensors") for file in info.siblings or [])
         patterns = [*_CONFIG_PATTERNS, "model*.safetensors" if safe else "pytorch_model*.bin"]
-        return Path(waiting(lambda: snapshot_download(model, revision=revision, allow_patterns=patterns)))
+        return Path(retry_when_limited(lambda: snapshot_download(model, revision=revision, allow_patterns=patterns)))

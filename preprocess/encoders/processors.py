@@ -124,7 +124,7 @@ def read_preprocessing(
     )
 
 
-def check_size(files: ModelFiles, preprocessing: Preprocessing, image_size: int) -> Preprocessing:
+def check_frame_size(files: ModelFiles, preprocessing: Preprocessing, image_size: int) -> Preprocessing:
     """Refuses a processor that makes frames of another size than the model has position embeddings for.
 
     Raises:

@@ -43,7 +43,7 @@ class EncoderSpec:
     """What is known of an encoder before its weights are loaded.
 
     Attributes:
-        family: Name of the family's module, as it stands in the manifest: `clip`, `siglip`, …
+        family: Name of the family's module, as written in the manifest: `clip`, `siglip`, …
         title: Name of the family in dataset names: `CLIP`, `SigLIP2`, …
         unit: What one row of the output is made of: one frame, or a clip of `clip_frames` frames.
         clip_frames: Frames T of a clip; 1 for the unit `frame`.
@@ -83,7 +83,7 @@ class Encoder(Protocol):
     """Turns preprocessed frames into vectors; a row depends on its own pixels only.
 
     Attributes:
-        id: Name of the model as it stands in the manifest.
+        id: Name of the model as written in the manifest.
         dim: Length D of a vector.
         batch_size: Rows per forward pass; other numbers of rows are padded to it.
         preprocessing: Resize and crop that the frames must have been through.

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from preprocess.encoders.models import ModelFiles
-from preprocess.encoders.processors import CLIP_PROCESSOR, check_size, read_preprocessing
+from preprocess.encoders.processors import CLIP_PROCESSOR, check_frame_size, read_preprocessing
 from preprocess.encoders.spec import Measures, TextModel
 from preprocess.samples import JSON
 
@@ -20,7 +20,9 @@ def measure_projected(files: ModelFiles) -> Measures:
     """The size of a CLIP-like model's projection, and resize and crop of `CLIPImageProcessor`."""
     vision: JSON = files.config().get("vision_config", files.config())
     preprocessing = read_preprocessing(files, CLIP_PROCESSOR)
-    return Measures(vision.get("projection_dim", 512), check_size(files, preprocessing, vision.get("image_size", 224)))
+    return Measures(
+        vision.get("projection_dim", 512), check_frame_size(files, preprocessing, vision.get("image_size", 224))
+    )
 
 
 def image_tower(cls: str, output: str) -> Callable[[ModelFiles, torch.device, torch.dtype], Forward]:

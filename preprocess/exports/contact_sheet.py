@@ -85,11 +85,11 @@ def contact_sheet(tiles: NDArray[np.uint8], labels: list[str]) -> bytes:
     return file.getvalue()
 
 
-def clock(seconds: float) -> str:
+def tile_label(seconds: float) -> str:
     """Formats a time as a tile label.
 
     Examples:
-        >>> clock(0.42), clock(59.94), clock(59.96), clock(3723.5)
+        >>> tile_label(0.42), tile_label(59.94), tile_label(59.96), tile_label(3723.5)
         ('0.4 s', '59.9 s', '1:00.0', '1:02:03.5')
     """
     tenths = round(seconds * 10)

@@ -123,7 +123,7 @@ def write_frames(
         UserError: Another run is at work there, or no sample gives a frame.
     """
     began = time.monotonic()
-    _settle(out / SETTINGS_FILE, {"dataset": dataset, **dataclasses.asdict(settings)})
+    _check_settings(out / SETTINGS_FILE, {"dataset": dataset, **dataclasses.asdict(settings)})
     names = video_names(samples)
     totals: Counter[str] = Counter()
     with exclusive(out, str(out)):
@@ -168,7 +168,7 @@ def write_frames(
     )
 
 
-def _settle(file: Path, wanted: JSON) -> None:
+def _check_settings(file: Path, wanted: JSON) -> None:
     """Refuses to mix frames of two kinds; it only reads."""
     before = read_json(file)
     for name, value in wanted.items():

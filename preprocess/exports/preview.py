@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from preprocess.errors import UserError
-from preprocess.exports.contact_sheet import MAX_TILES, clock, contact_sheet, tile
+from preprocess.exports.contact_sheet import MAX_TILES, contact_sheet, tile, tile_label
 from preprocess.exports.embedded_frames import embedded_frames, n_sampled
 from preprocess.formats.generations import replaced_rows
 from preprocess.formats.layout import Layout
@@ -175,5 +175,5 @@ def draw(sample: Sample, raw: str, sampling: Sampling, n_frames: int) -> bytes |
     if isinstance(clip, Reject):
         return clip
     is_image = clip.duration_s == 0 and len(clip.frames.pixels) == 1
-    labels = [""] if is_image else [clock(seconds) for seconds in clip.frames.timestamps_s]
+    labels = [""] if is_image else [tile_label(seconds) for seconds in clip.frames.timestamps_s]
     return contact_sheet(np.asarray(clip.frames.pixels, np.uint8), labels)

@@ -99,12 +99,12 @@ def check_name(name: str) -> None:
     """Checks the name that a user gives to a dataset: it becomes a folder and a Hub repository.
 
     Raises:
-        UserError: It cannot be either, or is the folder of the intermediates of all datasets.
+        UserError: It cannot be either, or is the folder of intermediate files of all datasets.
     """
     if not HUB_NAME.fullmatch(name):
         raise UserError(f"{name[:100]!r} cannot be the name of a dataset", "Use letters, digits, '.', '_' and '-'.")
     if name.lower() == WORK_FOLDER:
-        raise UserError(f"{name!r} is the folder of the intermediates", "Choose another name.")
+        raise UserError(f"{name!r} is the folder of intermediate files", "Choose another name.")
 
 
 def read_json(path: Path) -> JSON:

@@ -263,5 +263,5 @@ def _stamp_of_files(folder: Path, key: str, listed: Mapping[str, Stamp] | None) 
         try:
             stamp += listed[name] if listed is not None else fingerprint(Path(f"{folder}/{name}"))
         except (FileNotFoundError, KeyError):
-            raise DamagedFileError(folder / name, "", "is missing, half a triple is left", _REMEDY) from None
+            raise DamagedFileError(folder / name, "", "is missing: the triple is incomplete", _REMEDY) from None
     return tuple(stamp)

@@ -198,7 +198,7 @@ def iter_members(source: Source, *, name: object = None, strict: bool = False) -
 
 
 def iter_triples(source: Source, *, name: object = None, strict: bool = False) -> Iterator[TarTriple]:
-    """Groups the members of a shard to samples: what stands before the first dot is the id.
+    """Groups the members of a shard to samples: the part before the first dot is the id.
 
     Reads shards of clip-video-encode as well: ids of any width, `.cap` in place of `.txt`, parts in any order.
     Other extensions are passed over, unless `strict`.

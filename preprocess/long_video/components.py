@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from preprocess.errors import UserError
-from preprocess.hub import model_errors, waiting
+from preprocess.hub import model_errors, retry_when_limited
 from preprocess.samples import JSON
 
 if TYPE_CHECKING:
@@ -146,4 +146,4 @@ def _snapshot(model: str, part: Part, revision: str | None) -> Path:
 
     wanted = [f"{part}/*.json", f"{part}/*.safetensors", f"{part}/*.model"]
     with model_errors(model, revision, "name a folder that holds it"):
-        return Path(waiting(lambda: snapshot_download(model, revision=revision, allow_patterns=wanted)))
+        return Path(retry_when_limited(lambda: snapshot_download(model, revision=revision, allow_patterns=wanted)))

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from preprocess.errors import UnknownNameError, UserError
 from preprocess.long_video.components import require
 from preprocess.media import iter_frames
-from preprocess.media.frames import FrameRows, Restart, in_order
+from preprocess.media.frames import FrameRows, Restart, rows_in_order
 from preprocess.media.sampling import Sampling
 from preprocess.samples import JSON
 
@@ -104,7 +104,7 @@ def detect_cuts(path: Path, settings: Detector) -> Detected:
     require("scenedetect", "cv2")
     stream = iter_frames(path, Sampling.every_nth(1))
     search = _Search(settings)
-    for record in in_order(_reduced(stream), path):
+    for record in rows_in_order(_reduced(stream), path):
         if isinstance(record, Restart):
             search = _Search(settings)
         else:

@@ -103,12 +103,12 @@ def _stretches(segments: Iterable[Segment]) -> list[list[Segment]]:
 def _stretch_frames(path: Path, first: Segment, fps: int, count: int, transform: Transform) -> Iterator[Pixels]:
     """As `segment_frames` for any number of frames, one decoded frame at a time."""
     from preprocess.media import iter_frames
-    from preprocess.media.frames import Restart, in_order
+    from preprocess.media.frames import Restart, rows_in_order
 
     end_s, rows = _window(first, fps, count)
     stream = iter_frames(path, Sampling.fps(fps), start_s=first.start_s, end_s=end_s)
     done = 0
-    for record in in_order(stream, path):
+    for record in rows_in_order(stream, path):
         if isinstance(record, Restart):
             if done:
                 raise RestartedError(path.name)

@@ -157,7 +157,7 @@ class EncodeEpisodes:
                     _write_note(note, now)
                 yield Encoded(episode.key, 0, made=False)
                 continue
-            vae = _worker_vae(self.settings)  # before the watch: that it cannot be loaded is no episode's fault
+            vae = _worker_vae(self.settings)  # before the watch: no episode is to blame if it cannot be loaded
             watch(episode.key)
             path.unlink(missing_ok=True)
             _write_note(note, now)  # after the old latents are gone, before the new ones are there

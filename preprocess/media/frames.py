@@ -32,7 +32,7 @@ MAX_PIXELS = 1 << 27
 """Frames and images larger than this (134 megapixels, 400 MB as RGB) are rejected."""
 
 REORDER_FRAMES = 64
-"""How many frames `in_order` holds back at most."""
+"""How many frames `rows_in_order` holds back at most."""
 
 Transform = Callable[[NDArray[np.uint8]], Pixels]
 """uint8 `(H, W, 3)` to uint8 or float32 `(h, w, 3)`, the same h, w and dtype for every frame of a video."""
@@ -61,8 +61,8 @@ class Restart:
 class FrameStream(ABC):
     """The sampled frames of one file; iterating decodes it, and closes it when the loop ends or is left.
 
-    Rows come in increasing order, except those of damaged videos (see `in_order`). In the end each row came exactly
-    once since the last `Restart`.
+    Rows come in increasing order, except those of damaged videos (see `rows_in_order`). In the end each row came
+    exactly once since the last `Restart`.
 
     Attributes:
         path: The file.
@@ -151,7 +151,7 @@ def collect_media(stream: FrameStream, transforms: Sequence[Transform]) -> tuple
     return tuple(DecodedMedia(frames, stream.duration_s, stream.truncated) for frames in views)
 
 
-def in_order(
+def rows_in_order(
     records: Iterable[FrameRows | Restart], path: Path, limit: int = REORDER_FRAMES
 ) -> Iterator[FrameRows | Restart]:
     """Puts records into the order of their rows, holding back at most `limit` of them.

@@ -38,7 +38,7 @@ def read_encoding(path: Path) -> JSON:
         raise UserError(f"{path} does not exist", "Run encode first.") from None
     absent = [key for key in ENCODING_KEYS if not isinstance(encoding.get(key), dict)]
     if absent:
-        raise DamagedFileError(path, "", f"says nothing of {', '.join(absent)}", _REMEDY)
+        raise DamagedFileError(path, "", f"does not state {', '.join(absent)}", _REMEDY)
     encoder = encoding["encoder"]
     if encoder.get("dtype") not in ("float16", "float32") or type(encoder.get("dim")) is not int:
         problem = f"should say dtype and dim, says {encoder.get('dtype')!r} and {encoder.get('dim')!r}"
@@ -82,7 +82,7 @@ def sort_out(samples: Sequence[Sample], layout: Layout) -> tuple[list[Sample], l
     if neither:
         raise UserError(
             f"{len(neither):,} of {len(samples):,} samples are neither encoded nor rejected, first {neither[0]!r}",
-            "Run encode (again): it goes on where it stopped.",
+            "Run encode (again): it continues where it stopped.",
         )
     if not packed:
         raise UserError(

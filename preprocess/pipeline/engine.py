@@ -13,8 +13,7 @@ import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from preprocess.encoders import Encoder
-from preprocess.encoders import load_encoder as load
+from preprocess.encoders import Encoder, load_encoder
 from preprocess.media.frames import DecodedMedia
 from preprocess.media.transforms import resize_crop
 from preprocess.pipeline.batches import Embedded, SampleEncoder
@@ -57,7 +56,7 @@ class EmbedSamples:
 
     def __call__(self, task: Task[EncodeItem], watch: Watch) -> Iterator[Embedded | Reject]:
         """Yields the vectors of each sample, or why there are none."""
-        encoder = SampleEncoder(self.settings.targets, lambda target: load_encoder(target, "cpu"))
+        encoder = SampleEncoder(self.settings.targets, lambda target: cached_encoder(target, "cpu"))
         for decoded in DecodeSamples(self.settings)(task, watch):
             yield from (decoded,) if isinstance(decoded, Reject) else encoder.add(*decoded)
         yield from encoder.flush()
@@ -91,9 +90,9 @@ def _use_one_thread() -> None:
     torch.set_num_threads(1)
 
 
-def load_encoder(target: EncoderTarget, device: str) -> Encoder:
+def cached_encoder(target: EncoderTarget, device: str) -> Encoder:
     """The encoder of a target on a device, loaded once per process, when it is first needed."""
     return _load(target.model, device, target.precision, target.batch_size)
 
 
-_load = functools.cache(load)
+_load = functools.cache(load_encoder)

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from preprocess.media.frames import DecodedMedia
 from preprocess.pipeline.batches import Embedded, SampleEncoder
-from preprocess.pipeline.engine import PRELOAD, DecodeSamples, load_encoder
+from preprocess.pipeline.engine import PRELOAD, DecodeSamples, cached_encoder
 from preprocess.pipeline.frame_channel import LIMIT, FrameChannel, SentPixels, open_channel
 from preprocess.pipeline.targets import EncodeItem, EncodeSettings
 from preprocess.pipeline.write import SampleWriter, WrittenSample
@@ -148,7 +148,7 @@ class _Lane:
     """One device: its encoders, its thread, and the batches that are being filled."""
 
     def __init__(self, settings: EncodeSettings, device: str) -> None:
-        self._encoder = SampleEncoder(settings.targets, lambda target: load_encoder(target, device))
+        self._encoder = SampleEncoder(settings.targets, lambda target: cached_encoder(target, device))
         self._writer = SampleWriter(settings.targets, settings.caption_mode)
         self._thread = ThreadPoolExecutor(max_workers=1)
 

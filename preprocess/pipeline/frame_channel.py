@@ -60,7 +60,7 @@ class FrameChannel:
 
     Attributes:
         folder: In shared memory; None where all pixels go through pipes.
-        limit: Bytes that may lie in `folder` at a time.
+        limit: Bytes that may be in `folder` at a time.
     """
 
     folder: Path | None

@@ -16,7 +16,7 @@ from preprocess.formats.layout import Layout, json_bytes, read_json
 from preprocess.formats.processed import Processed
 from preprocess.pipeline.encode_output import read_samples
 from preprocess.pipeline.ledger import Ledger
-from preprocess.pipeline.plan import changed, in_order
+from preprocess.pipeline.plan import changed, sorted_by_split
 from preprocess.recipes import Recipe, entries, load, raw_data_error
 from preprocess.run_files import exclusive
 from preprocess.samples import JSON, RecipeOptions, Reject, Sample, canonical_json, is_url
@@ -137,7 +137,7 @@ def list_source(recipe: Recipe, source: Source) -> tuple[list[Sample], list[Reje
     if hasattr(recipe, "prepare"):
         recipe.prepare(source.raw)
     found = entries(recipe, source.raw, source.options)
-    samples = in_order([entry for entry in found if isinstance(entry, Sample)])
+    samples = sorted_by_split([entry for entry in found if isinstance(entry, Sample)])
     return samples, [entry for entry in found if isinstance(entry, Reject)]
 
 
@@ -188,7 +188,7 @@ def list_samples(
     # No output folder is involved, so nothing is remembered from an earlier run.
     source = resolve_source(recipe, Layout(Path(os.devnull), recipe.SPEC.title), raw, split, seed, split_protocol)
     found = entries(recipe, source.raw, source.options)
-    return in_order([entry for entry in found if isinstance(entry, Sample)]), source.folder
+    return sorted_by_split([entry for entry in found if isinstance(entry, Sample)]), source.folder
 
 
 def still_rejected(

@@ -4,7 +4,7 @@
     {"key": "video7010", "media": [183412, 1753190000000000000]}        a sample that is done, and its media's stamp
     {"synced": true}                                                    all above survives a power failure
 
-It stands beside the triples (`work/<name>/journal.jsonl`) and is never published. Two things are told from it:
+It is written beside the triples (`work/<name>/journal.jsonl`) and is never published. Two things are told from it:
 
 - A raw file that was replaced: its stamp is not the one noted, so what was made from it is made again.
 - A triple that a power failure may have damaged: the run was interrupted, and the triple is noted after the last

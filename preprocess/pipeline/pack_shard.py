@@ -1,6 +1,6 @@
 """Writing one shard, and the note beside it that says what it was made from.
 
-A note stands in `work/<hub_name>/shards/ds_00000.tar.json`:
+A note is in `work/<hub_name>/shards/ds_00000.tar.json`:
 
     {"digest": "5f0c…", "stamp": [113551360, 1753190000000000000],
      "report": {"file": "ds_00000.tar", "split": "train", "samples": 10000, "frames": 99120, "bytes": 113551360,

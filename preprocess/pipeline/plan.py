@@ -9,7 +9,7 @@ from preprocess.errors import UserError
 from preprocess.samples import SPLITS, Sample, Split
 
 
-def in_order(samples: Sequence[Sample]) -> list[Sample]:
+def sorted_by_split(samples: Sequence[Sample]) -> list[Sample]:
     """By split, then key: the order of `samples.jsonl`, whatever order a recipe yields.
 
     Raises:

@@ -51,7 +51,7 @@ REMEDIES = {
 
 
 @dataclass(frozen=True, slots=True)
-class Difference:
+class Mismatch:
     """One sample whose vectors in the tar are not those of the raw file.
 
     Attributes:
@@ -79,7 +79,7 @@ def recheck(
     n: int = 100,
     seed: int = 0,
     model: str | None = None,
-) -> tuple[int, list[Difference]]:
+) -> tuple[int, list[Mismatch]]:
     """Compares some samples; returns how many, and those that differ, in the order of the tars.
 
     Args:
@@ -154,20 +154,18 @@ def _embed(
         yield report.key, report if isinstance(report, Reject) else report.vectors[0]
 
 
-def _compare(
-    one: PackedTriple, embedded: Mapping[str, NDArray[np.float32] | Reject], least: float
-) -> Difference | None:
+def _compare(one: PackedTriple, embedded: Mapping[str, NDArray[np.float32] | Reject], least: float) -> Mismatch | None:
     where, key = f"{one.file}: {one.id}.npy", one.meta["key"]
     again = embedded.get(key)
     if again is None:
-        return Difference("sample_source", where, f"{key!r}: the raw data has no such sample")
+        return Mismatch("sample_source", where, f"{key!r}: the raw data has no such sample")
     if isinstance(again, Reject):
-        return Difference("sample_source", where, f"{key!r}: {again.reason}, {again.message}")
+        return Mismatch("sample_source", where, f"{key!r}: {again.reason}, {again.message}")
     packed = npy_array(one.npy, where)
     if packed.shape != again.shape:
-        return Difference("sample_rows", where, f"{key!r}: is {packed.shape}, the raw file gives {again.shape}")
+        return Mismatch("sample_rows", where, f"{key!r}: is {packed.shape}, the raw file gives {again.shape}")
     problem = row_problem(packed.astype(np.float64), again.astype(np.float64), least)
-    return Difference("sample_vectors", where, f"{key!r}: {problem}") if problem else None
+    return Mismatch("sample_vectors", where, f"{key!r}: {problem}") if problem else None
 
 
 def row_problem(packed: NDArray[np.float64], again: NDArray[np.float64], least: float) -> str | None:

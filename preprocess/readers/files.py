@@ -83,7 +83,7 @@ def split_suffix(path: str) -> tuple[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class RawFiles:
-    """An index of a raw folder. Where a name occurs twice, the file nearest to the top stands for it, then by path.
+    """An index of a raw folder. Where a name occurs twice, the file nearest to the top is used, then the first by path.
 
     Attributes:
         raw: The folder, as `preprocess.storage.location` gives it.

@@ -103,7 +103,7 @@ def _samples(found: list[tuple[Split, Path]], files: RawFiles) -> Iterator[Sampl
             )
 
 
-class Moment(TypedDict):
+class MomentEntry(TypedDict):
     """One description of a part of a video."""
 
     video: PathBelow
@@ -112,10 +112,10 @@ class Moment(TypedDict):
     num_segments: NotRequired[Any]
 
 
-def _moments(data: Path) -> dict[str, list[Moment]]:
+def _moments(data: Path) -> dict[str, list[MomentEntry]]:
     """The entries of each video, in the order of the file."""
-    videos: dict[str, list[Moment]] = {}
-    for moment in annotation(read_json(data), list[Moment], data):
+    videos: dict[str, list[MomentEntry]] = {}
+    for moment in annotation(read_json(data), list[MomentEntry], data):
         videos.setdefault(moment["video"], []).append(moment)
     return videos
 

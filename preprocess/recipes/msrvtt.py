@@ -99,7 +99,7 @@ class Sentence(TypedDict):
     caption: Text
 
 
-class Data(TypedDict):
+class Document(TypedDict):
     """MSRVTT_data.json."""
 
     videos: list[Video]
@@ -216,7 +216,7 @@ def _refuse_both(before: Collection[str], videos: Iterable[str], path: Path) -> 
 
 
 def _read(data: Path) -> _Corpus:
-    document = annotation(read_json(data), Data, data)
+    document = annotation(read_json(data), Document, data)
     videos: dict[str, Video] = {}
     taken: dict[str, str] = {}
     for index, row in enumerate(document["videos"]):

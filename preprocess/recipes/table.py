@@ -5,7 +5,7 @@
     cat_02,https://example.org/cat.mp4,a cat sleeps,test,,,right
 
 `videoLoc` is a path relative to the table's own folder, or a URL. A row with `start_time` or `end_time` uses only that
-part of the file, so one video may stand in several rows. Further columns become metadata. Options name the columns of a
+part of the file, so one video may occur in several rows. Further columns become metadata. Options name the columns of a
 table that calls them otherwise: `--url-col link --caption-col text`.
 """
 

@@ -46,7 +46,7 @@ class RunOptions:
             raise UserError(
                 f"batch size must be 1 to {MAX_BATCH_SIZE:,}, got {self.batch_size!r}", "Leave --batch-size out."
             )
-        if not self.time_limit_s > 0:  # also refuses NaN; infinity is no limit
+        if not self.time_limit_s > 0:  # also refuses NaN; infinity means no limit
             raise UserError(
                 f"time limit must be a number of seconds above 0, got {self.time_limit_s!r}",
                 "Use, for example, --time-limit 600.",

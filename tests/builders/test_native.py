@@ -1,6 +1,6 @@
-"""What a person does who has none of our code: `load_dataset` on the folder, plain, streaming and formatted.
+"""What a user without this project's code does: `load_dataset` on the folder, plain, streaming and formatted.
 
-And the twelve ways in which tars of triples go wrong there: the pinned features mend what can be mended, `verify` finds
+And the twelve ways in which tars of triples go wrong there: the pinned features fix what can be fixed, `verify` finds
 the rest before anything is pushed.
 """
 

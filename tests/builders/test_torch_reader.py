@@ -1,4 +1,4 @@
-"""Batches are what the tars hold; every sample once, over any workers and ranks; a run goes on where it stopped."""
+"""Batches are what the tars hold; every sample once, over any workers and ranks; a run continues where it stopped."""
 
 from __future__ import annotations
 

@@ -363,7 +363,7 @@ IN_FOLDER: dict[str, tuple[Callable[[Path], None], str]] = {
     "sizes.json is gone": (removed("sizes.json"), "sizes_json"),
     "sizes.json is one off": (edit_json("sizes.json", lambda v: v.update({"ds_00000.tar": 6})), "sizes_json"),
     "sizes.json lacks a tar": (edit_json("sizes.json", lambda v: v.pop("ds_00002.tar")), "shard_unlisted"),
-    "sizes.json is no JSON": (edit_text("sizes.json", "{", ""), "sizes_json"),
+    "sizes.json is not JSON": (edit_text("sizes.json", "{", ""), "sizes_json"),
     "manifest is gone": (removed("manifest.json"), "manifest_invalid"),
     "manifest lacks a field": (edit_json("manifest.json", lambda v: v.pop("encoder")), "manifest_invalid"),
     "manifest does not add up": (
@@ -434,7 +434,7 @@ IN_FOLDER: dict[str, tuple[Callable[[Path], None], str]] = {
     ),
     "a preview that the card does not name": (preview(JPG, TXT), NO_CONFIG),
     "a sheet without its text": (preview(JPG), f"preview_sheet {NO_CONFIG}"),
-    "a sheet that is no picture": (preview(("vid_00000.jpg", JPG[1][:-40]), TXT), f"preview_sheet {NO_CONFIG}"),
+    "a sheet that is not an image": (preview(("vid_00000.jpg", JPG[1][:-40]), TXT), f"preview_sheet {NO_CONFIG}"),
     "a sheet of no sample": (preview(("vid_00099.jpg", JPG[1]), ("vid_00099.txt", b"x")), f"preview_sheet {NO_CONFIG}"),
     "a sheet's text in Latin-1": (preview(JPG, ("vid_00000.txt", b"Fr\xfchling")), f"txt_utf8 {NO_CONFIG}"),
     "a stray file in the preview": (added("preview/notes.txt"), "stray_file"),

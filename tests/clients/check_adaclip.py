@@ -1,6 +1,6 @@
 """AdaCLIP's `BaseDataset`, unmodified, with its own settings: our annotations and frames, by name, order and number.
 
-The raw data is made here and exported by our commands, as a person would; the dataset that is handed in is not used.
+The raw data is made here and exported by our commands, as a user would; the dataset that is handed in is not used.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ LENGTHS = (12, 5, 1)  # frames
 CLIP_MEAN, CLIP_STD = 0.48145466, 0.26862954  # of red
 
 
-def grey(video: int, frame: int) -> int:
+def gray(video: int, frame: int) -> int:
     """A level that tells the frame, and the video, from all others."""
     return 20 + 18 * frame + 6 * video
 
@@ -37,7 +37,7 @@ def write_video(path: Path, video: int) -> None:
         stream = container.add_stream("mpeg4", rate=10)
         stream.width, stream.height, stream.bit_rate = 64, 48, 4_000_000
         for frame in range(LENGTHS[video]):
-            pixels = np.full((48, 64, 3), grey(video, frame), np.uint8)
+            pixels = np.full((48, 64, 3), gray(video, frame), np.uint8)
             container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
         container.mux(stream.encode(None))
 
@@ -98,7 +98,7 @@ def check(dataset_class: type, cfg: Namespace, annotations: Path, texts: dict[st
         assert images.shape == (cfg.num_frm, 3, 224, 224)
         wanted = np.linspace(0, LENGTHS[video], cfg.num_frm, endpoint=False, dtype=int)  # its uniform sampling
         levels = (images[:, 0].mean(axis=(1, 2)) * CLIP_STD + CLIP_MEAN) * 255
-        assert np.abs(levels - [grey(video, frame) for frame in wanted]).max() < 3, levels
+        assert np.abs(levels - [gray(video, frame) for frame in wanted]).max() < 3, levels
         assert sample["policy_images"].shape[0] == cfg.num_frm
     batch = dataset.collate_data([dataset[i] for i in range(len(dataset))])
     assert batch["clip_inputs"].shape == (len(texts), cfg.num_frm, 3, 224, 224)

@@ -1,6 +1,6 @@
 """LLaMA-Factory's own loader, template and collator for Qwen2-VL: our questions, through the merged dataset_info.json.
 
-The raw data is made here and exported by our command, as a person would; the dataset that is handed in is not used.
+The raw data is made here and exported by our command, as a user would; the dataset that is handed in is not used.
 Only the tokenizer is made here, for the real one must be downloaded; the template, the processor's classes and all
 else are those that fine-tuning runs through.
 """
@@ -112,8 +112,8 @@ def check(data: Path, name: str, out: Path) -> None:
     for row, (video, question, answer) in zip(rows, usable, strict=True):
         text = tokenizer.decode([token for token in row["input_ids"] if token != pad])
         assert f"<|vision_end|>{question.rstrip('?')}?<|im_end|>" in text, text
-        learnt = tokenizer.decode([token for token in row["labels"] if token >= 0])
-        assert learnt.strip() == f"{answer}<|im_end|>", learnt
+        learned = tokenizer.decode([token for token in row["labels"] if token >= 0])
+        assert learned.strip() == f"{answer}<|im_end|>", learned
         assert [Path(path).stem for path in row["videos"]] == [f"v_{video}"]
         assert row["input_ids"].count(pad) > 0
 

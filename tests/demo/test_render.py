@@ -128,7 +128,7 @@ def test_prepare_leaves_a_file_that_is_there_alone_and_draws_a_missing_one_again
     assert hashlib.sha256(lost.read_bytes()).hexdigest() == before[lost][1], "the same seed gave other bytes"
 
 
-def test_the_seed_settles_the_frames() -> None:
+def test_the_seed_determines_the_frames() -> None:
     scene = ShapeScene("blue", "star", "up")
     first = render_frames(scene, 6, seed=(1, 2))
     assert first.shape == (6, *SIZE, 3)

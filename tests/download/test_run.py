@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from preprocess import recipes
 from preprocess.__main__ import app
 from preprocess.download.http import DownloadError
-from preprocess.download.run import Outcome, download, raw_folder, wanted
+from preprocess.download.run import Outcome, download, raw_folder, to_download
 from preprocess.download.state import DOWNLOADS, State, state_table, states
 from preprocess.errors import UserError
 from preprocess.run_files import exclusive
@@ -45,7 +45,7 @@ def with_remotes(name: str, *remotes: RemoteFile) -> DatasetSpec:
 
 
 def run(spec: DatasetSpec, raw: Path, *only: str) -> list[Outcome]:
-    return list(download(wanted(states(spec, raw), only), raw, wait=lambda seconds: None))
+    return list(download(to_download(states(spec, raw), only), raw, wait=lambda seconds: None))
 
 
 def statuses(spec: DatasetSpec, raw: Path) -> list[str]:

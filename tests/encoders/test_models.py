@@ -46,7 +46,7 @@ def test_a_model_in_the_cache_needs_no_network(
 
 
 @pytest.mark.parametrize("name", ["no/such-model-anywhere"])
-def test_a_model_that_cannot_be_had_names_a_way_out(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unavailable_model_names_an_alternative(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
     with pytest.raises(UserError, match="tiny-clip"):
         resolve(name)
@@ -106,6 +106,16 @@ def test_a_folder_without_weights_or_of_another_kind(small_clip: Path, tmp_path:
         encoder_spec(resolve(str(other)))
     assert "clip, clip_vision_model, dinov2" in str(caught.value)
     assert "vjepa2, xclip" in str(caught.value)
+
+
+@pytest.mark.parametrize("content", [b'{"model_type": "cl', b"[1, 2]", b"\xff\xfe", b""])
+@pytest.mark.parametrize("name", ["config.json", "preprocessor_config.json", "tokenizer_config.json"])
+def test_a_damaged_config_is_one_line(small_clip: Path, tmp_path: Path, name: str, content: bytes) -> None:
+    other = tmp_path / "damaged"
+    shutil.copytree(small_clip, other)
+    (other / name).write_bytes(content)
+    with pytest.raises(UserError, match=rf"{name} is not a JSON object \(.+\)\. Save or download"):
+        encoder_spec(resolve(str(other))), resolve(str(other)).tokenizer_config()
 
 
 def test_a_processor_that_does_something_else_is_refused(small_clip: Path, tmp_path: Path) -> None:

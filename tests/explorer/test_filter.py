@@ -133,7 +133,7 @@ def test_filters_apply_one_after_the_other(make_index: Make) -> None:
     assert select(index, Filter(keys=keys)).tolist() == [3, 5, 30]
     with pytest.raises(UserError, match="no sample 'nobody'"):
         select(index, Filter(keys=("nobody",)))
-    with pytest.raises(UserError, match="keeps no sample"):
+    with pytest.raises(UserError, match="no sample passes"):
         select(
             index, Filter(keys=keys, label="class 2" if index.sample(3).label != "class 2" else "class 1", split="test")
         )
@@ -146,9 +146,9 @@ def test_what_cannot_be_is_refused(make_index: Make, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="--sample 1000 --diverse"):
         Filter(diverse=True)
     for name in ("../elsewhere", "", "a/b", "-x", "work"):
-        with pytest.raises(UserError, match=r"name of a dataset|folder of the intermediates"):
+        with pytest.raises(UserError, match=r"name of a dataset|folder of intermediate files"):
             write_filtered(index, Filter(), tmp_path, name)
-    with pytest.raises(UserError, match="is there already"):
+    with pytest.raises(UserError, match="already exists"):
         write_filtered(index, Filter(), index.dataset.parent, index.dataset.name)
 
 

@@ -129,8 +129,7 @@ def test_a_selection_becomes_a_dataset(page, scenes: Layout) -> None:
     assert answer.json() == {"message": "2 samples in CLIP-Ticked, beside CLIP-Shapes"}
     assert len(open_index(str(scenes.out / "CLIP-Ticked"))) == 2
     assert (
-        "is there already"
-        in page.post("/filter", json={"name": "CLIP-Ticked", "keys": ["scenes_054"]}).json()["message"]
+        "already exists" in page.post("/filter", json={"name": "CLIP-Ticked", "keys": ["scenes_054"]}).json()["message"]
     )
     assert "name of a dataset" in page.post("/filter", json={"name": "../x", "keys": ["scenes_054"]}).json()["message"]
     form = page.post("/filter", data={"name": "CLIP-Form", "keys": "scenes_054"})

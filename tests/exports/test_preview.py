@@ -19,7 +19,7 @@ from PIL import Image, ImageFont
 from builders.hub_ids import LICENSES
 from preprocess.errors import UserError
 from preprocess.exports import contact_sheet as drawing
-from preprocess.exports.contact_sheet import clock, contact_sheet, tile
+from preprocess.exports.contact_sheet import contact_sheet, tile, tile_label
 from preprocess.exports.embedded_frames import n_sampled
 from preprocess.exports.preview import draw
 from preprocess.licenses import FREE_LICENSES, check_license
@@ -293,7 +293,9 @@ def test_each_time_stands_below_its_tile(raw: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_no_time_is_wider_than_its_cell() -> None:
-    left, top, right, bottom = ImageFont.load_default(drawing._FONT_SIZE).getbbox(clock(99 * 3600 + 59 * 60 + 59.9))
+    left, top, right, bottom = ImageFont.load_default(drawing._FONT_SIZE).getbbox(
+        tile_label(99 * 3600 + 59 * 60 + 59.9)
+    )
     assert right - left <= drawing._MIN_CELL + drawing._GAP
     assert bottom - top <= drawing._LABEL_HEIGHT
 
@@ -303,7 +305,7 @@ def test_no_time_is_wider_than_its_cell() -> None:
     [(0.0, "0.0 s"), (0.42, "0.4 s"), (59.94, "59.9 s"), (59.96, "1:00.0"), (61.5, "1:01.5"), (3723.5, "1:02:03.5")],
 )
 def test_clock(seconds: float, shown: str) -> None:
-    assert clock(seconds) == shown
+    assert tile_label(seconds) == shown
 
 
 @pytest.mark.parametrize(("size", "shape"), [((48, 64), (192, 256)), ((640, 360), (256, 144)), ((2000, 3), (256, 1))])

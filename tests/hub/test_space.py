@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
-from explorer.space import NEEDED, application, pins, requirements, write_space
+from explorer.space import OTHER_PINS, application, pins, requirements, write_space
 from preprocess.errors import UserError
 from tests.hub.test_end_to_end import Client, hub
 
@@ -55,7 +55,7 @@ def test_the_files_of_a_space(make_dataset: Any, tmp_path: Path) -> None:
     assert (space / "app.py").read_text() == application("org/CLIP-Shapes")
     assert "hf://datasets/org/CLIP-Shapes" in (space / "app.py").read_text()
     lines = (space / "requirements.txt").read_text().splitlines()
-    assert len(lines) == len(NEEDED)
+    assert len(lines) == len(pins())
     assert all(re.fullmatch(r"[A-Za-z0-9_-]+==[0-9][\w.]*", line) for line in lines)
     assert not list(tmp_path.glob(".space.*")), "it was written beside its place"
     with pytest.raises(UserError, match="is not empty"):
@@ -91,8 +91,17 @@ assert "More like this" in page.get("/like/0").text
     assert done.returncode == 0, done.stderr
 
 
-def test_every_requirement_is_pinned() -> None:
-    assert {line.partition("==")[0].lower() for line in requirements().splitlines()} == {n.lower() for n in NEEDED}
+def test_a_space_installs_what_the_project_declares(root: Path) -> None:
+    """Every package that its code may import; with Gradio, which the Hub installs with its dependencies."""
+    asked = {name: line for line in requirements().splitlines() for name in [line.partition("==")[0]]}
+    declared = {}
+    for line in (root / "requirements.txt").read_text().splitlines():
+        name, equals, version = re.sub(r"\[.*?\]|\s*[;#].*", "", line).partition("==")
+        if equals:
+            declared[name] = f"{name}=={OTHER_PINS.get(name, version)}"
+    assert "httpx2" in declared
+    assert {name: line for name, line in asked.items() if name not in {"gradio", "faiss-cpu"}} == declared
+    assert {asked["gradio"], asked["faiss-cpu"]} <= set((root / "requirements-explore.txt").read_text().split())
 
 
 def test_a_dataset_on_the_hub_is_searched_and_filtered_without_a_copy(

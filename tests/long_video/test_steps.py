@@ -138,7 +138,7 @@ def test_what_cannot_be_read_is_rejected_and_left_out(
     assert "good" in row["vid_emb"]
     assert check_folder(folder) == []
 
-    write_video(raw / "short.mp4", n_frames=40, fps=10, seed=1)  # mended
+    write_video(raw / "short.mp4", n_frames=40, fps=10, seed=1)  # fixed
     commands.latents(root, vae=str(models), **PLAIN)
     assert folder.rejects("latents").read_text() == ""
     assert [f.code for f in check_folder(folder)] == ["missing_episode", "missing_episode"]

@@ -17,7 +17,7 @@ from PIL import Image
 from preprocess.errors import MediaError
 from preprocess.media import iter_frames, read_media, read_media_views, video
 from preprocess.media.decode import WholeDecode
-from preprocess.media.frames import FrameRows, Restart, collect, in_order
+from preprocess.media.frames import FrameRows, Restart, collect, rows_in_order
 from preprocess.media.sampling import Sampling
 from tests.media_files import moving_noise
 
@@ -103,7 +103,7 @@ def test_damage_restarts_the_stream(
     assert counts[0] > 0, "frames came before the damage was met"
     assert stream.truncated
     assert counts[-1] == stream.n_rows == len(shown.pixels)
-    kept = last_pass(in_order(stream, path))
+    kept = last_pass(rows_in_order(stream, path))
     assert [record.rows.start for record in kept] == list(range(len(kept)))
     for record, pixels in zip(kept, shown.pixels, strict=True):
         np.testing.assert_array_equal(record.image, pixels)
@@ -183,7 +183,7 @@ def test_rows_are_put_in_order_within_the_limit(data: st.DataObject, count: int,
     late = [at + data.draw(st.integers(0, limit)) + 0.5 * data.draw(st.booleans()) for at in range(count)]
     shuffled = sorted(range(count), key=late.__getitem__)
     kept = [at for at in shuffled if data.draw(st.integers(0, 9))]  # rows may be missing, until a restart
-    assert starts(in_order(rows(*kept), Path("v.mp4"), limit)) == sorted(kept)
+    assert starts(rows_in_order(rows(*kept), Path("v.mp4"), limit)) == sorted(kept)
 
 
 def test_records_held_back_are_bounded() -> None:
@@ -195,16 +195,16 @@ def test_records_held_back_are_bounded() -> None:
             taken += 1
             yield record
 
-    ordered = in_order(source(), Path("v.mp4"), 5)
+    ordered = rows_in_order(source(), Path("v.mp4"), 5)
     assert next(ordered).rows.start == 1  # type: ignore[union-attr]
     assert taken == 6
     with pytest.raises(MediaError, match=r"v\.mp4 has frames more than 2 out of order"):
-        starts(in_order(rows(1, 2, 3, 0), Path("v.mp4"), 2))
+        starts(rows_in_order(rows(1, 2, 3, 0), Path("v.mp4"), 2))
 
 
 def test_a_restart_voids_what_was_held_back() -> None:
     records = [*rows(0, 2, 3), Restart(), *rows(1, 0)]
-    assert starts(in_order(records, Path("v.mp4"))) == [0, None, 0, 1]
+    assert starts(rows_in_order(records, Path("v.mp4"))) == [0, None, 0, 1]
 
 
 def test_frames_that_come_out_of_order(make_clip: Callable[..., Path], tmp_path: Path) -> None:
@@ -218,7 +218,7 @@ def test_frames_that_come_out_of_order(make_clip: Callable[..., Path], tmp_path:
     stream = iter_frames(path, Sampling.every_nth(1))
     came = [record.rows.start for record in last_pass(stream)]
     assert came != sorted(came), "otherwise this test proves nothing"
-    ordered = last_pass(in_order(stream, path))
+    ordered = last_pass(rows_in_order(stream, path))
     assert [record.rows.start for record in ordered] == list(range(stream.n_rows))
     pixels = read_media(path, Sampling.every_nth(1)).frames.pixels
     np.testing.assert_array_equal(np.stack([record.image for record in ordered]), pixels)

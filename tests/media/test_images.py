@@ -80,7 +80,7 @@ def test_sixteen_bit_grey_keeps_its_shades(tmp_path: Path) -> None:
 
 
 def test_animation_is_its_first_picture(tmp_path: Path) -> None:
-    pictures = [Image.new("RGB", (40, 30), colour) for colour in ("red", "blue", "green")]
+    pictures = [Image.new("RGB", (40, 30), color) for color in ("red", "blue", "green")]
     for name, options in (("moving.webp", {"lossless": True}), ("moving.png", {})):
         path = tmp_path / name
         pictures[0].save(path, save_all=True, append_images=pictures[1:], duration=50, **options)

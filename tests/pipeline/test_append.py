@@ -91,8 +91,8 @@ def test_new_and_changed_samples_follow_and_old_tars_keep_their_bytes(work: Path
     gone = make_samples()[12]
     whole = tmp_path / "whole" / "CLIP-Demo"
     fresh(work, whole)
-    afresh = current(whole)
-    assert_same_rows({key: row for key, row in current(out).items() if key != f"{gone.key}:0"}, afresh)
+    anew = current(whole)
+    assert_same_rows({key: row for key, row in current(out).items() if key != f"{gone.key}:0"}, anew)
 
 
 def test_the_order_of_a_generation_is_that_of_a_plan(work: Path, out: Path, tmp_path: Path) -> None:
@@ -277,7 +277,7 @@ def test_a_base_tar_that_is_missing_or_another_one_is_refused(work: Path, out: P
     assert run(work, out, append=True).written == 3
 
 
-# --- afresh, and from the start ---------------------------------------------------------------------------------------
+# --- anew, and from the start ---------------------------------------------------------------------------------------
 
 
 def test_no_append_packs_everything_anew(work: Path, out: Path, tmp_path: Path) -> None:
@@ -372,7 +372,7 @@ remove_folder(work / "shards")
 restore(out, base)
 assert killed_before(12, lambda: run(append=True)) and not (out / "manifest.json").exists()
 run(append=False)
-afresh = state(out)
+anew = state(out)
 assert "generations" not in manifests.read(out / "manifest.json")
 # The same, killed again when some tars are packed anew: what is left of the append must not be continued.
 remove_folder(work / "shards")
@@ -381,7 +381,7 @@ assert killed_before(12, lambda: run(append=True)) and not (out / "manifest.json
 assert killed_before(20, lambda: run(append=False)) and not (out / "manifest.json").exists()
 assert {name: data for name, data in state(out).items() if name in kept} != kept
 pack.pack_dataset(layout, spec, per_shard=20)
-assert state(out) == afresh
+assert state(out) == anew
 print(points)
 """
 

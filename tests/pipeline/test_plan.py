@@ -17,14 +17,14 @@ def sample(key: str, split: Any = "train", **more: Any) -> Sample:
 
 def test_order_is_by_split_then_key_whatever_the_recipe_yields() -> None:
     mixed = [sample("b", "test"), sample("z"), sample("a", "val"), sample("c")]
-    assert [s.key for s in plan.in_order(mixed)] == ["c", "z", "a", "b"]
+    assert [s.key for s in plan.sorted_by_split(mixed)] == ["c", "z", "a", "b"]
 
 
 def test_no_samples_and_keys_that_occur_twice_are_refused() -> None:
     with pytest.raises(UserError, match="no samples"):
-        plan.in_order([])
+        plan.sorted_by_split([])
     with pytest.raises(UserError, match="'a' occurs 2 times"):
-        plan.in_order([sample("a"), sample("b"), sample("a", "val")])
+        plan.sorted_by_split([sample("a"), sample("b"), sample("a", "val")])
 
 
 def test_changed_finds_what_is_gone_or_different() -> None:

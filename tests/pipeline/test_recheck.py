@@ -24,7 +24,7 @@ from preprocess.pipeline import recheck as rechecking
 from preprocess.pipeline.index import read_source, resolve_source
 from preprocess.pipeline.pack import pack_dataset
 from preprocess.pipeline.packed_samples import choose
-from preprocess.pipeline.recheck import REMEDIES, Difference, resolve_model, row_problem
+from preprocess.pipeline.recheck import REMEDIES, Mismatch, resolve_model, row_problem
 from preprocess.recipes import load
 from preprocess.runtime.options import RunOptions
 from tests.media_files import moving_noise, write_video
@@ -78,7 +78,7 @@ def pack(out: Path, **options: Any) -> Path:
     return layout.dataset
 
 
-def recheck(out: Path, raw: Path | None = None, **options: Any) -> tuple[int, list[Difference]]:
+def recheck(out: Path, raw: Path | None = None, **options: Any) -> tuple[int, list[Mismatch]]:
     """What `python -m preprocess recheck` does, in this process."""
     recipe, layout = load("table"), Layout(out, "CLIP-Table")
     source = resolve_source(recipe, layout, raw and str(raw), moved=True)

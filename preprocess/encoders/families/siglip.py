@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from preprocess.encoders.models import ModelFiles
-from preprocess.encoders.processors import SIGLIP_PROCESSOR, check_size, read_preprocessing
+from preprocess.encoders.processors import SIGLIP_PROCESSOR, check_frame_size, read_preprocessing
 from preprocess.encoders.spec import Family, Measures, TextFamily, TextModel
 from preprocess.encoders.towers import image_tower
 from preprocess.errors import UserError
@@ -38,7 +38,7 @@ def measure(files: ModelFiles) -> Measures:
     preprocessing = read_preprocessing(files, SIGLIP_PROCESSOR)
     return Measures(
         vision.get("hidden_size", 768),
-        check_size(files, preprocessing, vision.get("image_size", 224)),
+        check_frame_size(files, preprocessing, vision.get("image_size", 224)),
         title="SigLIP2" if is_siglip2(files) else None,
     )
 

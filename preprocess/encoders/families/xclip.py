@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from preprocess.encoders.models import ModelFiles
-from preprocess.encoders.processors import CLIP_PROCESSOR, VIDEOMAE_PROCESSOR, check_size, read_preprocessing
+from preprocess.encoders.processors import CLIP_PROCESSOR, VIDEOMAE_PROCESSOR, check_frame_size, read_preprocessing
 from preprocess.encoders.processors import processor_config as read_config
 from preprocess.encoders.spec import Family, Measures, TextFamily, TextModel
 from preprocess.samples import JSON
@@ -29,7 +29,7 @@ def measure(files: ModelFiles) -> Measures:
     preprocessing = read_preprocessing(files, {**VIDEOMAE_PROCESSOR, **CLIP_PROCESSOR}, **crop)
     return Measures(
         files.config().get("projection_dim", 512),
-        check_size(files, preprocessing, image_size),
+        check_frame_size(files, preprocessing, image_size),
         clip_frames=vision.get("num_frames", 8),
     )
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from dataset_cards.evaluation.moment_retrieval import (
-    Query,
+    TimedQuery,
     average_precision,
     caption_windows,
     evaluate_split,
@@ -20,7 +20,7 @@ from dataset_cards.evaluation.moments import find_moments, iou, row_spans, runs_
 from preprocess.errors import UserError
 
 FIXTURE = json.loads((Path(__file__).parent / "fixtures" / "moment_retrieval.json").read_text())
-QUERIES = [Query(np.array(q["truths"]), np.array(q["found"])) for q in FIXTURE["queries"]]
+QUERIES = [TimedQuery(np.array(q["truths"]), np.array(q["found"])) for q in FIXTURE["queries"]]
 
 
 def test_measures_are_those_of_the_published_evaluation() -> None:
@@ -141,7 +141,7 @@ def test_a_moment_that_repeats_a_better_one_is_dropped() -> None:
 
 def test_recall_counts_the_first_moments() -> None:
     found = np.array([[20.0, 30], [40, 50], [60, 70], [0, 10], [80, 90], [0, 9]])
-    result = measures([Query(np.array([[0.0, 10]]), found), Query(np.array([[20.0, 30]]), found)])
+    result = measures([TimedQuery(np.array([[0.0, 10]]), found), TimedQuery(np.array([[20.0, 30]]), found)])
     assert (result["R@1"], result["R@5"]) == ({"0.5": 0.5, "0.7": 0.5}, {"0.5": 1.0, "0.7": 1.0})
-    late = Query(np.array([[0.0, 9]]), np.array([[20.0, 30]] * 5 + [[0, 9]]))
+    late = TimedQuery(np.array([[0.0, 9]]), np.array([[20.0, 30]] * 5 + [[0, 9]]))
     assert measures([late])["R@5"] == {"0.5": 0.0, "0.7": 0.0}

@@ -28,7 +28,7 @@ from preprocess.formats.layout import Layout
 from preprocess.samples import Sample
 from tests.cards.small import ENCODING, SPEC, pack, samples
 
-LABELS = ("red circle", "blue ring", "green star", "old tree", "fast car", "grey cat", "tall house")
+LABELS = ("red circle", "blue ring", "green star", "old tree", "fast car", "gray cat", "tall house")
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +90,7 @@ def build(model: Path, tower: TextTower, out: Path):
     return make
 
 
-def labelled(n: int = 56) -> list[Sample]:
+def labeled(n: int = 56) -> list[Sample]:
     return [dataclasses.replace(s, label=LABELS[i // 4 % len(LABELS)]) for i, s in enumerate(samples(n))]
 
 
@@ -103,7 +103,7 @@ def test_the_text_tower_is_the_models_own(model: Path, tower: TextTower) -> None
     from transformers import AutoTokenizer, CLIPModel
 
     whole = CLIPModel.from_pretrained(model).eval()
-    texts = ["a video of red circle", "grey cat", "a video of red circle"]
+    texts = ["a video of red circle", "gray cat", "a video of red circle"]
     tokens = AutoTokenizer.from_pretrained(model)(texts, padding=True, return_tensors="pt")
     with torch.inference_mode():
         found = whole.text_projection(whole.text_model(**tokens).pooler_output)
@@ -113,7 +113,7 @@ def test_the_text_tower_is_the_models_own(model: Path, tower: TextTower) -> None
 
 
 def test_known_answers(build, model: Path) -> None:
-    layout = build(labelled())
+    layout = build(labeled())
     result = evaluate(layout, options(model))
     assert result == json.loads((layout.work / "evaluation.json").read_text())
     assert result["model"] == "small-clip"
@@ -135,12 +135,12 @@ def test_wrong_labels_are_seen(build, model: Path) -> None:
     """Shift the labels of the test split by one class: nothing is right there any more, and val is as it was."""
     shifted = [
         dataclasses.replace(s, label=LABELS[(LABELS.index(s.label) + 1) % 7]) if s.split == "test" else s
-        for s in labelled()
+        for s in labeled()
     ]
-    layout = build(labelled())
+    layout = build(labeled())
     for file in layout.dataset.glob("*"):
         file.unlink()
-    rows = {s.key: s.label for s in labelled()}
+    rows = {s.key: s.label for s in labeled()}
     tower = load_text_tower(resolve(str(model)))
     encoder = {**ENCODING["encoder"], "model": "small-clip", "dim": 24, "weights_sha256": resolve(str(model)).sha256()}
     layout = pack(
@@ -168,25 +168,25 @@ def test_captions_find_their_videos(build, model: Path) -> None:
 
 
 def test_captions_that_are_labels_are_no_retrieval(build, model: Path) -> None:
-    ours = [dataclasses.replace(s, captions=(s.label,)) for s in labelled()]
+    ours = [dataclasses.replace(s, captions=(s.label,)) for s in labeled()]
     assert "retrieval" not in evaluate(build(ours), options(model))
 
 
 def test_done_is_not_done_twice_and_other_shards_are(build, model: Path) -> None:
-    layout = build(labelled())
+    layout = build(labeled())
     file = layout.work / "evaluation.json"
     first = evaluate(layout, options(model))
     stamp = file.stat().st_mtime_ns
     evaluate(layout, options(model))
     assert file.stat().st_mtime_ns == stamp
-    build(labelled(40))
+    build(labeled(40))
     second = evaluate(layout, options(model))
     assert second["dataset_sha256"] != first["dataset_sha256"]
     assert second["zero_shot"]["splits"]["test"]["samples"] == 10
 
 
 def test_another_model_is_refused(build, model: Path, tmp_path: Path) -> None:
-    layout = build(labelled())
+    layout = build(labeled())
     with pytest.raises(UserError, match="--model FOLDER"):
         evaluate(layout, Options(templates=("{}",)))
     encoder = json.loads((layout.dataset / "manifest.json").read_text())["encoder"]
@@ -205,7 +205,7 @@ def test_the_card_shows_what_was_run_and_nothing_else(build, model: Path) -> Non
         "retrieval": "### Retrieval",
         "leakage": "## Leakage Audit",
     }
-    layout = build(labelled())
+    layout = build(labeled())
     assert not any(title in shown(layout) for title in [*titles.values(), "## Evaluation"])
     for task in titles:
         evaluate(layout, options(model, tasks=(task,)))
@@ -220,7 +220,7 @@ def test_the_card_shows_what_was_run_and_nothing_else(build, model: Path) -> Non
 
 
 def test_the_terminal_shows_the_numbers_and_why_a_task_was_skipped(build, model: Path) -> None:
-    text = summary("CLIP-Test", evaluate(build(labelled()), options(model)))
+    text = summary("CLIP-Test", evaluate(build(labeled()), options(model)))
     lines = text.splitlines()
     assert lines[0] == "CLIP-Test, with small-clip"
     zero_shot = lines.index("Zero-shot Evaluation")
@@ -239,10 +239,10 @@ def test_no_labels_no_section(build, model: Path) -> None:
 
 
 def test_an_evaluation_of_other_shards_is_not_shown(build, model: Path) -> None:
-    layout = build(labelled())
+    layout = build(labeled())
     evaluate(layout, options(model))
     assert "## Embedding Quality" in shown(layout)
-    build(labelled(40))
+    build(labeled(40))
     assert "## Embedding Quality" not in shown(layout)
 
 
@@ -273,4 +273,4 @@ def test_timed_captions_are_searched_for_in_their_videos(build, model: Path) -> 
     assert "### Moment Retrieval" in page
     assert ("![One Video over Time]" in page) == (len(vectors) > 1)
     assert re.search(r"\|  \|  \|  \| chance \| [0-9.]+% \|", page)
-    assert "moments" not in evaluate(build(labelled()), options(model))
+    assert "moments" not in evaluate(build(labeled()), options(model))

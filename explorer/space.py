@@ -29,7 +29,7 @@ from preprocess.storage import atomic_folder
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("explorer", "dataset_cards", "builders", "preprocess")
-REQUIREMENTS = ("requirements.txt", "requirements-explore.txt")
+REQUIREMENTS = ("requirements.txt", "requirements-explore.txt", "requirements-gradio.txt")
 NEEDED = (
     *(
         "torch",

@@ -19,6 +19,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from explorer.page.server import INSTALL
+from tests.media_files import write_video
 
 PACKAGES = ("preprocess", "builders", "dataset_cards", "explorer", "ved")
 Run = subprocess.CompletedProcess[str]
@@ -132,12 +133,20 @@ def test_ved_is_one_command_line_over_all_packages(ved: Path, tmp_path: Path) ->
     assert "is not a checkout" in refused.stderr
 
 
-def test_ved_builds_and_describes_the_demo(ved: Path, tmp_path: Path) -> None:
+def test_ved_build_ends_with_a_described_and_verified_dataset(ved: Path, tmp_path: Path) -> None:
     """With the model, template and prose that the wheel holds."""
-    run(ved, "build", "demo", cwd=tmp_path)
-    run(ved, "card", "demo", cwd=tmp_path)
-    assert {"ds_00000.tar", "README.md"} <= {path.name for path in (tmp_path / "data" / "CLIP-Shapes").iterdir()}
-    assert run(ved, "where", "demo", cwd=tmp_path).stdout == "data/CLIP-Shapes\n"
+    for split, number in (("train", 0), ("train", 1), ("test", 2)):
+        (tmp_path / "videos" / split / "a").mkdir(parents=True, exist_ok=True)
+        write_video(tmp_path / "videos" / split / "a" / f"{number}.mp4", 25, fps=10)
+    command = (ved, "build", "folder", "--raw", "videos", "--model", "tiny-clip", "--name", "CLIP-Mine")
+    done = run(*command, cwd=tmp_path)
+    assert "3 samples, 9 frames in 2 tars: OK" in done.stdout
+    assert 'load_dataset("data/CLIP-Mine")' in done.stdout.splitlines()[-1]
+    assert (tmp_path / "data/work/CLIP-Mine/evaluation.json").is_file()
+    assert {"ds_00000.tar", "README.md"} <= {path.name for path in (tmp_path / "data" / "CLIP-Mine").iterdir()}
+    again = run(ved, "retry", "folder", "--name", "CLIP-Mine", cwd=tmp_path)
+    assert "tars: OK" in again.stdout
+    assert run(ved, "where", "folder", "--name", "CLIP-Mine", cwd=tmp_path).stdout == "data/CLIP-Mine\n"
 
 
 @pytest.mark.slow
@@ -151,5 +160,4 @@ def test_the_wheel_installs_in_an_empty_environment(root: Path, tmp_path: Path) 
     install = [bin_ / "python", "-m", "pip", "install", "--quiet", built]
     done = subprocess.run(install, cwd=tmp_path, capture_output=True, text=True, timeout=2400)
     assert done.returncode == 0, done.stderr
-    for command in (("build", "demo"), ("evaluate", "demo"), ("card", "demo"), ("verify", "data/CLIP-Shapes")):
-        run(bin_ / "ved", *command, cwd=tmp_path)
+    run(bin_ / "ved", "build", "demo", cwd=tmp_path)

@@ -73,8 +73,9 @@ $(VENV)/.dev: requirements-dev.txt $(VENV)/.long-video $(VENV)/.explore
 	  -r requirements-dev.txt
 	@touch $@
 
-$(VENV)/.explore: requirements-explore.txt $(VENV)/.run
-	@$(PY) -m pip install --quiet --disable-pip-version-check --no-deps -r requirements-explore.txt
+$(VENV)/.explore: requirements-explore.txt requirements-gradio.txt $(VENV)/.run
+	@$(PY) -m pip install --quiet --disable-pip-version-check -r requirements.txt -r requirements-explore.txt
+	@$(PY) -m pip install --quiet --disable-pip-version-check --no-deps -r requirements-gradio.txt
 	@touch $@
 
 need-dataset:

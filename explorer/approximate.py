@@ -45,7 +45,7 @@ class ApproximateShortlist:
         try:
             import faiss
         except ImportError:
-            raise UserError("faiss is not installed", "pip install --no-deps -r requirements-explore.txt") from None
+            raise UserError("faiss is not installed", "pip install faiss-cpu") from None
         self._module: Any = faiss
         self._owner = np.repeat(np.arange(len(index)), np.diff(index.first_rows))
         path = index.folder / FILE

@@ -29,7 +29,7 @@ from preprocess.storage import atomic_folder
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("explorer", "dataset_cards", "builders", "preprocess")
-REQUIREMENTS = ("requirements.txt", "requirements-explore.txt")
+REQUIREMENTS = ("requirements.txt", "requirements-explore.txt", "requirements-gradio.txt")
 PAGE = ("gradio", "faiss-cpu")
 """What the page needs beside the packages of the project; the Hub installs Gradio's own dependencies with it."""
 
@@ -148,7 +148,8 @@ def _copy_code(package: Path, to: Path) -> None:
 
 def pins() -> dict[str, str]:
     """Names and versions of what the Space installs: all that the packages of the project declare, and the page's."""
-    declared, page = (dict(_PIN.findall((ROOT / name).read_text("utf-8"))) for name in REQUIREMENTS)
+    declared, explore, gradio = (dict(_PIN.findall((ROOT / name).read_text("utf-8"))) for name in REQUIREMENTS)
+    page = explore | gradio
     return declared | {name: page[name] for name in PAGE} | OTHER_PINS
 
 

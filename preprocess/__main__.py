@@ -411,7 +411,7 @@ def _encode(
         options.check_reject_rate(done.rejects, len(found), max_reject_rate, layout.rejects)
 
 
-def _build(**values: Any) -> None:
+def build(**values: Any) -> None:
     """Encodes, then packs; notes how to pack first, for a `retry` of a build that ends before it packs."""
     packing = {name: values[name] for name in ("caption_mode", "per_shard", "shuffle", "shuffle_seed")}
     packing["append"] = values["append"] or None  # a retry never undoes an append that was made since
@@ -434,9 +434,9 @@ def _options_of(*commands: Callable[..., None]) -> inspect.Signature:
     )
 
 
-_build.__signature__ = _options_of(encode, shards)  # type: ignore[attr-defined]
-_build.__annotations__ = {name: p.annotation for name, p in _build.__signature__.parameters.items()}  # type: ignore[attr-defined]
-app.command("build", help="Raw data to shards: encode, then shards.")(_build)
+build.__signature__ = _options_of(encode, shards)  # type: ignore[attr-defined]
+build.__annotations__ = {name: p.annotation for name, p in build.__signature__.parameters.items()}  # type: ignore[attr-defined]
+app.command("build", help="Raw data to shards: encode, then shards.")(build)
 app.add_typer(download)
 app.add_typer(exports)
 app.add_typer(long_video, name="long-video")

@@ -1,4 +1,4 @@
-"""The tree in CONTRIBUTING.md, from the docstrings of the modules: `python tests/module_tree.py` writes it."""
+"""The tree in CONTRIBUTING.md, from the docstrings of the modules: `python -m tests.module_tree` writes it."""
 
 from __future__ import annotations
 
@@ -42,6 +42,7 @@ WORDS = {
     "pyproject.toml": "the package; settings of ruff, mypy, pytest, coverage and the import contracts",
     "requirements-dev.txt": "tools for tests, lint, types and coverage",
     "requirements-explore.txt": "for the explorer's page only",
+    "requirements-gradio.txt": "Gradio, which is installed without its dependencies",
     "requirements-long-video.txt": "for long-video training sets only",
     "requirements.txt": "run-time dependencies, pinned",
     "tools": "what made the embedded model; not used at run time",

@@ -17,7 +17,7 @@ from tests.module_tree import why_not, with_tree
 @pytest.mark.skipif(why_not() is not None, reason=f"the tracked files are unknown: {why_not()}")
 def test_the_tree_is_that_of_the_repository(root: Path) -> None:
     page = (root / "CONTRIBUTING.md").read_text(encoding="utf-8")
-    assert page == with_tree(page), "run `python tests.module_tree.py`"
+    assert page == with_tree(page), "run `python -m tests.module_tree`"
 
 
 def test_links_lead_somewhere(root: Path) -> None:

@@ -20,6 +20,11 @@ if TYPE_CHECKING:
     import fastapi
 
 LOCAL = "127.0.0.1"
+INSTALL = (
+    'Use `make explore` in a checkout; else: pip install "video-embedding-datasets[explore]", then '
+    "pip install --no-deps gradio==6.31.0"
+)
+"""How to install what the page needs; the version is that of requirements-gradio.txt, which the wheel does not hold."""
 
 
 def raw_folder(index: Index, raw: Path | None) -> Path | None:
@@ -54,8 +59,8 @@ def build_app(searcher: Searcher, models: QueryModel, raw: Path | None, *, local
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
     try:
         import gradio as gr
-    except ImportError:
-        raise UserError("Gradio is not installed", "pip install --no-deps -r requirements-explore.txt") from None
+    except ImportError as error:
+        raise UserError(f"Gradio is not installed ({error})", INSTALL) from None
     from fastapi import FastAPI
     from starlette.middleware.trustedhost import TrustedHostMiddleware
 

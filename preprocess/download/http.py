@@ -55,7 +55,7 @@ class DownloadError(UserError):
     """One file could not be downloaded, or what arrived is not the file."""
 
 
-class _TryAgainError(Exception):
+class TransferError(Exception):
     """This request failed, another one may not.
 
     Attributes:
@@ -123,7 +123,7 @@ def fetch(
         try:
             _continue(client, url, part, note, progress)
             break
-        except _TryAgainError as error:
+        except TransferError as error:
             failures = 1 if _size(part) > before else failures + 1
             if failures >= ATTEMPTS:
                 raise DownloadError(
@@ -157,16 +157,16 @@ def _continue(client: httpx2.Client, url: str, part: Path, note: Path, progress:
     headers = {"Accept-Encoding": "identity"}
     if known and offset:
         headers |= {"Range": f"bytes={offset}-", "If-Range": str(known.validator)}
-    with _response(client, url, headers) as response:
+    with answer(client, url, headers) as response:
         version, start = _version(response, url), 0
         if response.status_code == 206:
             start = offset
             if version != known or _content_range(response)[0] != offset:
                 _discard(part, note)
-                raise _TryAgainError("the server sent a part of another version", after_s=0)
+                raise TransferError("the server sent a part of another version", after_s=0)
         elif response.status_code == 416:  # the version that is there now is shorter
             _discard(part, note)
-            raise _TryAgainError("the file became shorter", after_s=0)
+            raise TransferError("the file became shorter", after_s=0)
         elif response.status_code != 200:
             raise _refusal(response, url)
         _receive(response, url, part, note, version, start, progress)
@@ -194,23 +194,28 @@ def _receive(
                 progress(have, version.size)
                 first = next(blocks, b"")
     except httpx2.TransportError as error:
-        raise _TryAgainError(f"the transfer ended after {have:,} bytes ({type(error).__name__})") from error
+        raise TransferError(f"the transfer ended after {have:,} bytes ({type(error).__name__})") from error
     if version.size is not None and have != version.size:
-        raise _TryAgainError(f"the transfer ended after {have:,} of {version.size:,} bytes")
+        raise TransferError(f"the transfer ended after {have:,} of {version.size:,} bytes")
 
 
 @contextmanager
-def _response(client: httpx2.Client, url: str, headers: dict[str, str]) -> Iterator[httpx2.Response]:
-    """The answer to a GET request, at the end of at most `MAX_REDIRECTS` redirects."""
+def answer(client: httpx2.Client, url: str, headers: dict[str, str], method: str = "GET") -> Iterator[httpx2.Response]:
+    """The answer to a request, its body unread, at the end of at most `MAX_REDIRECTS` redirects.
+
+    Raises:
+        TransferError: The server cannot be reached.
+        DownloadError: It redirects too often, to another protocol or from https to http.
+    """
     import httpx2
 
     here = url
     for _ in range(MAX_REDIRECTS + 1):
-        request = client.build_request("GET", here, headers=headers)
+        request = client.build_request(method, here, headers=headers)
         try:
             response = client.send(request, stream=True, follow_redirects=False)
         except httpx2.TransportError as error:
-            raise _TryAgainError(f"{type(error).__name__} {error}".strip()) from error
+            raise TransferError(f"{type(error).__name__} {error}".strip()) from error
         try:
             target = response.headers.get("Location")
             if response.status_code not in _REDIRECTS or target is None:
@@ -248,7 +253,7 @@ def _refusal(response: httpx2.Response, url: str) -> Exception:
             f"{public_address(url)} answered {status} and asks to wait for {after_s:.0f} s",
             "Run the same command again then: the part that was downloaded is kept.",
         )
-    return _TryAgainError(f"the server answered {status}", after_s)
+    return TransferError(f"the server answered {status}", after_s)
 
 
 def _retry_after_s(value: str | None) -> float | None:
@@ -263,6 +268,11 @@ def _retry_after_s(value: str | None) -> float | None:
         return None
     moment = moment if moment.tzinfo else moment.replace(tzinfo=datetime.UTC)
     return max(0.0, (moment - datetime.datetime.now(datetime.UTC)).total_seconds())
+
+
+def size_of_file(response: httpx2.Response, url: str) -> int | None:
+    """Bytes of the whole file that a response is of, None if the server does not say."""
+    return _version(response, url).size
 
 
 def _version(response: httpx2.Response, url: str) -> _Version:

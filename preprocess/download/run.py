@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -49,6 +50,14 @@ def raw_folder(raw: str) -> Path:
     if folder.exists() and not folder.is_dir():
         raise UserError(f"{folder} is not a folder", "Name the folder for the raw files: RAW=<folder>.")
     return folder
+
+
+def free_bytes(folder: Path) -> int:
+    """Free space on the disk of a folder, which need not exist yet."""
+    there = folder.absolute()
+    while not there.exists():
+        there = there.parent
+    return shutil.disk_usage(there).free
 
 
 def to_download(found: Sequence[State], only: Sequence[str]) -> list[RemoteFile]:
@@ -113,7 +122,7 @@ def _obtain(client: httpx2.Client, remote: RemoteFile, raw: Path, here: Path, wa
         _unpack(here, raw / remote.into)
         here.unlink()
     else:
-        for url in _addresses(here, remote.url):
+        for url in archives(here, remote.url):
             archive = here.with_name(url.rpartition("/")[2])
             done = archive.with_name(f"{archive.name}.done")
             if not done.exists():
@@ -145,8 +154,8 @@ def _unpack(archive: Path, folder: Path) -> Unpacked:
         return unpack(archive, folder, bar.update)
 
 
-def _addresses(path: Path, source: str) -> list[str]:
-    """The addresses in a list, which must be on the host that the list came from.
+def archives(path: Path, source: str) -> list[str]:
+    """The addresses of archives in a list, which must be on the host that the list came from.
 
     Raises:
         DownloadError: A line is something else.

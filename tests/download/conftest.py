@@ -35,11 +35,12 @@ class Served:
 
 
 class Site:
-    """What the server serves, and what it was asked for: path and headers of each request."""
+    """What the server serves, and what it was asked for: the path of each HEAD, path and headers of each GET."""
 
     def __init__(self, address: str) -> None:
         self.address = address
         self.files: dict[str, Served] = {}
+        self.heads: list[str] = []
         self.requests: list[tuple[str, dict[str, str]]] = []
 
     def serve(self, path: str, data: bytes, **how: Any) -> str:
@@ -58,8 +59,15 @@ class Handler(BaseHTTPRequestHandler):
     def log_message(self, *arguments: Any) -> None:
         pass
 
+    def do_HEAD(self) -> None:
+        """As GET, without the body."""
+        self.do_GET()
+
     def do_GET(self) -> None:
-        self.site.requests.append((self.path, dict(self.headers)))
+        if self.command == "HEAD":
+            self.site.heads.append(self.path)
+        else:
+            self.site.requests.append((self.path, dict(self.headers)))
         served = self.site.files.get(self.path)
         if served is None:
             self.answer(404, {}, b"")
@@ -80,7 +88,7 @@ class Handler(BaseHTTPRequestHandler):
                 self.answer(416, {"Content-Range": f"bytes */{len(served.data)}"}, b"")
                 return
         body = served.data[start:]
-        if served.cuts:
+        if served.cuts and self.command != "HEAD":
             self.answer(status, headers, body, until=served.cuts.pop(0))
         else:
             self.answer(status, headers, body, length=served.length)
@@ -95,7 +103,8 @@ class Handler(BaseHTTPRequestHandler):
             self.send_header("Content-Length", str(len(body)))
         self.close_connection = until is not None or not length
         self.end_headers()
-        self.wfile.write(body[:until])
+        if self.command != "HEAD":
+            self.wfile.write(body[:until])
 
 
 class Server(ThreadingHTTPServer):

@@ -20,7 +20,7 @@ import pytest
 from preprocess.formats.layout import Layout
 
 playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
-pytest.importorskip("gradio", reason="Gradio is not installed: pip install --no-deps -r requirements-explore.txt")
+pytest.importorskip("gradio", reason="Gradio is not installed: make dev")
 CHROMIUM = shutil.which("chromium")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no browser: apt-get install chromium")
 

@@ -23,7 +23,7 @@ from preprocess.formats.layout import Layout
 from tests.cards.small import random_vectors, samples
 from tests.explorer.conftest import Make
 
-pytest.importorskip("gradio", reason="Gradio is not installed: pip install --no-deps -r requirements-explore.txt")
+pytest.importorskip("gradio", reason="Gradio is not installed: make dev")
 HOSTILE = "</p><script>alert(1)</script><img src=x onerror=alert(2)> \"'{{ 7 * 7 }}"
 
 

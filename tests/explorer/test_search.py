@@ -131,7 +131,7 @@ def test_an_image_bomb_is_refused(scenes_model: QueryModel, tmp_path: Path) -> N
 
 
 def test_approximate_search_gives_what_exact_search_gives(make_index: Make, capsys: pytest.CaptureFixture[str]) -> None:
-    pytest.importorskip("faiss", reason="faiss is not installed: pip install --no-deps -r requirements-explore.txt")
+    pytest.importorskip("faiss", reason="faiss is not installed: make dev")
     centers = directions(12, 32, 5).astype(np.float32)
     near = lambda i, s: (centers[i % 12] + 0.3 * directions(4, 32, i)).astype(np.float16)  # noqa: E731
     index = make_index(samples(600), near, dim=32)

@@ -66,7 +66,7 @@ def test_the_files_of_a_space(make_dataset: Any, tmp_path: Path) -> None:
 
 
 def test_a_space_runs_with_its_own_files_alone(make_dataset: Any, tmp_path: Path) -> None:
-    pytest.importorskip("gradio", reason="Gradio is not installed: pip install --no-deps -r requirements-explore.txt")
+    pytest.importorskip("gradio", reason="Gradio is not installed: make dev")
     folder, space = make_dataset(), tmp_path / "space"
     write_space(str(folder), "org", space)
     code = f"""

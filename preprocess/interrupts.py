@@ -5,8 +5,9 @@ or reported as another error, in the middle of an import, and when a second sign
 That is safe: files are written completely or not at all, worker processes end with their parent, and the next command
 removes temporary files.
 
-All of this is for the process of the command alone. One that a library forks from it, such as a worker of a `DataLoader`
-or of a pool that is terminated, gets Python's own handlers: it must neither print nor clean up for its parent.
+All of this is for the process of the command alone. One that a library forks from it, such as a worker of a
+`DataLoader` or of a pool that is terminated, gets Python's own handlers: it must neither print nor clean up for its
+parent.
 """
 
 from __future__ import annotations

@@ -3,7 +3,8 @@
     vid_00017 of generation 1, key "video7010"  →  vid_00096 of generation 2, key "video7010"
 
 `preprocess.formats.manifest` has checked what the manifest alone can tell: that each generation has its tars, and that
-rows are replaced by rows of a later one. Here the tars decide.
+rows are replaced by rows of a later one. Here the tars decide. A generation that is listed as two, cut between two
+tars, cannot be told from two appends: ids, tars and current rows are those of either.
 """
 
 from __future__ import annotations

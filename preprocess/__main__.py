@@ -256,14 +256,17 @@ def shards(
 
     Options left out continue with what this output, or another one of the dataset, was packed with.
     """
+    from preprocess.pipeline.base import packed_order
     from preprocess.pipeline.index import only_run
-    from preprocess.pipeline.outputs import packing_order
+    from preprocess.pipeline.outputs import appended_output, packing_order
     from preprocess.pipeline.pack import pack_dataset
     from preprocess.runtime.machine import usable_cores
 
     recipe, models = options.open_outputs(dataset, out, name, model)
-    for layout, _ in models:
+    layouts = [layout for layout, _ in models]
+    for layout in sorted(layouts, key=lambda one: packed_order(one) is None):  # a new one is packed like the others
         order = packing_order(layout, dataset, per_shard, shuffle_seed, shuffle)
+        like = appended_output(layout, dataset)
         with only_run(layout):
             packed = pack_dataset(
                 layout,
@@ -271,6 +274,7 @@ def shards(
                 caption_mode=caption_mode,
                 **order,
                 append=append,
+                like=like,
                 workers=workers or usable_cores(),
             )
         count = sum(split["samples"] for split in packed.manifest["splits"].values())
@@ -278,6 +282,8 @@ def shards(
         print(f"{count:,} samples in {tars:,} shards in {layout.dataset} ({packed.written:,} new)")
         if packed.appended is not None:
             print(packed.appended)
+        if like is not None and "generations" not in packed.manifest:
+            print(f"note: {like.hub_name} was appended to, {layout.hub_name} was packed at once: their ids differ")
 
 
 @app.command()
@@ -308,7 +314,10 @@ def recheck(
     max_memory: options.MaxMemory = None,
     executor: options.Executor = "local",
 ) -> None:
-    """Encode some packed samples again and compare; exit code 1 when any differs."""
+    """Encode some packed samples again and compare; exit code 1 when any differs.
+
+    Samples without a raw file are listed and not compared.
+    """
     from preprocess.formats.manifest import MANIFEST_FILE, read
     from preprocess.pipeline.index import read_source, resolve_source
     from preprocess.pipeline.recheck import recheck as compare
@@ -317,13 +326,16 @@ def recheck(
     recipe, layout = options.open_dataset(dataset, out, name, model)
     manifest = read(layout.dataset / MANIFEST_FILE)
     source = resolve_source(recipe, layout, raw, moved=True)
-    compared, differences = compare(
+    chosen, findings = compare(
         manifest, read_source(recipe, source), str(source.folder), layout, run, n=n, seed=seed, model=model
     )
-    for difference in differences:
-        print(difference)
-    print(f"{compared:,} samples encoded again, {len(differences):,} differ")
-    if differences:
+    for finding in findings:
+        print(finding)
+    differ = sum(finding.compared for finding in findings)
+    missing = len(findings) - differ
+    without = f"; without a raw file: {missing:,}" if missing else ""
+    print(f"{chosen - missing:,} samples encoded again, {differ:,} differ{without}")
+    if differ:
         raise typer.Exit(1)
 
 

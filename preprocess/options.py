@@ -300,7 +300,7 @@ def run_options(
         retry: Reasons of rejects that are tried again.
 
     Raises:
-        UserError: A value is out of range, or there is no such executor.
+        UserError: A value is out of range, there is no such executor, or the device cannot be used here.
     """
     from preprocess.runtime.executors import find_executor
     from preprocess.runtime.options import RunOptions
@@ -311,4 +311,9 @@ def run_options(
         )
     memory = None if max_memory is None else int(max_memory * 1e9)
     find_executor(executor)
-    return RunOptions(workers, device, batch_size, time_limit, memory, frozenset(retry), executor)
+    options = RunOptions(workers, device, batch_size, time_limit, memory, frozenset(retry), executor)
+    if device not in ("auto", "cpu"):  # for these two, it is not necessary to wait for torch here
+        from preprocess.encoders.devices import choose_device
+
+        choose_device(device)
+    return options

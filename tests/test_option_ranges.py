@@ -65,6 +65,8 @@ ALSO = (
     ("encode", "--sampling", "segment=nan"),
     ("encode", "--precision", "fp61"),
     ("encode", "--clip-stride", "0"),
+    ("encode", "--device", "gpu"),
+    ("retry", "--device", "cpu:x"),
     ("build", "--caption-mode", "frist"),
     ("build", "--processed", "part"),
     ("build", "--split", "nan,0.5,0.5"),

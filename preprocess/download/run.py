@@ -87,7 +87,7 @@ def download(remotes: Iterable[RemoteFile], raw: Path, wait: Wait = time.sleep) 
     """Downloads files one after another; one that fails does not keep the others from it.
 
     Args:
-        remotes: From `wanted`.
+        remotes: From `to_download`.
         raw: A local folder; created where it is missing.
         wait: How to wait where a server asks for it.
 

@@ -72,7 +72,7 @@ def remaining(remotes: Iterable[RemoteFile], raw: Path, wait: Wait = time.sleep)
     An address that does not answer counts as unknown; the download itself reports why.
 
     Args:
-        remotes: From `wanted`.
+        remotes: From `to_download`.
         raw: A local folder, which need not exist; nothing is written into it.
         wait: How to wait where a server asks for it.
     """

@@ -90,6 +90,11 @@ class Layout:
         return self.work / "base_manifest.json"
 
     @property
+    def order(self) -> Path:
+        """How the samples are being ordered and cut into tars, while the dataset has no manifest."""
+        return self.work / "order.json"
+
+    @property
     def report(self) -> Path:
         """Counts and seconds of each step of the build."""
         return self.work / "build_report.json"

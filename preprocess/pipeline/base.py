@@ -5,7 +5,7 @@ hold. A tar whose note has the digest that today's triples give has not changed;
 what packing would write now.
 
 While a generation is being written the dataset has no manifest. That of the base is then in `base_manifest.json` in the
-work folder, from which an interrupted append continues.
+work folder, from which an interrupted append continues. `order.json` beside it has the order that is being packed.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from pathlib import Path
 
 from preprocess.errors import DamagedFileError, SettingsError, UserError
 from preprocess.formats.generations import replaced_rows
-from preprocess.formats.layout import Layout
-from preprocess.formats.manifest import MANIFEST_FILE, Manifest
+from preprocess.formats.layout import Layout, read_json
+from preprocess.formats.manifest import MANIFEST_FILE, Manifest, Order
 from preprocess.formats.manifest import read as read_manifest
 from preprocess.formats.tar import iter_triples
 from preprocess.formats.triples import CAPTION_INDEX, META_KEYS
@@ -27,7 +27,7 @@ from preprocess.pipeline.pack_shard import Note, parse_note, state_file, triple_
 from preprocess.pipeline.packed_samples import packed_triples
 from preprocess.samples import JSON, KEY_PATTERN, ShardReport, Split
 from preprocess.storage import fingerprint, read_ranges
-from preprocess.validation import shown
+from preprocess.validation import own_file, shown
 
 ANEW = "To pack everything anew, with new ids, use --no-append."
 _RESTORE = f"Restore or download the tars of the dataset. {ANEW}"
@@ -72,6 +72,19 @@ def packed_manifest(layout: Layout) -> Manifest | None:
         if path.is_file():
             return read_manifest(path)
     return None
+
+
+def packed_order(layout: Layout) -> Order | None:
+    """How an output was ordered and cut into tars, also while packing is interrupted; None if it never was.
+
+    Raises:
+        DamagedFileError: The manifest or `order.json` is not valid.
+    """
+    manifest = packed_manifest(layout)
+    if manifest is not None:
+        return manifest["order"]
+    noted = read_json(layout.order)
+    return own_file(noted, Order, layout.order, "Delete it.") if noted else None
 
 
 def base_of(layout: Layout, append: bool | None) -> Manifest | None:
@@ -146,7 +159,7 @@ def compare_base(manifest: Manifest, settings: PackSettings, items: Mapping[str,
         if note is None:
             _check_sha256(settings.out / report.file, report.sha256)
         ids, now = [], []
-        for id_, name in _read_rows(settings.out / report.file):
+        for id_, name in read_rows(settings.out / report.file):
             ids.append(id_)
             now.append(None if id_ in replaced else items.get(name))
             if id_ in replaced:
@@ -200,8 +213,12 @@ def _check_sha256(tar: Path, sha256: str) -> None:
         raise UserError(f"{tar} is not the tar that the manifest names: its SHA-256 is {digest.hexdigest()}", _RESTORE)
 
 
-def _read_rows(tar: Path) -> Iterator[tuple[str, str]]:
-    """Id and name of each row."""
+def read_rows(tar: Path) -> Iterator[tuple[str, str]]:
+    """Id and name of each row of a tar, in order.
+
+    Raises:
+        UserError: It does not exist, or is damaged.
+    """
     for one in packed_triples(tar):
         key, caption = one.meta["key"], one.meta.get(CAPTION_INDEX)
         if not KEY_PATTERN.fullmatch(key) or type(caption) not in (int, type(None)):

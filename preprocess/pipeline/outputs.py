@@ -16,7 +16,7 @@ from preprocess.formats.layout import WORK_FOLDER, Layout, read_json
 from preprocess.formats.manifest import Order
 from preprocess.formats.processed import Processed
 from preprocess.formats.shards import PER_SHARD, SEED
-from preprocess.pipeline.base import packed_manifest
+from preprocess.pipeline.base import packed_manifest, packed_order
 from preprocess.pipeline.encode import EncodeOutput
 from preprocess.pipeline.index import Source, only_run, resolve_source
 from preprocess.pipeline.settings import EncodeOptions, resolve_encoding
@@ -125,13 +125,19 @@ def resolve_outputs(
 def packing_order(layout: Layout, dataset: str, per_shard: int | None, seed: int | None, shuffle: bool | None) -> Order:
     """How to order and cut an output: as the user says, else as it was packed, else as another output, else default."""
     others = [other for other in existing_outputs(dataset, layout.out) if other != layout]
-    packed = next((manifest for one in (layout, *others) if (manifest := packed_manifest(one))), None)
-    before: Order = packed["order"] if packed else {"shuffle": True, "seed": SEED, "per_shard": PER_SHARD}
+    default: Order = {"shuffle": True, "seed": SEED, "per_shard": PER_SHARD}
+    before = next((order for one in (layout, *others) if (order := packed_order(one))), default)
     return {
         "shuffle": before["shuffle"] if shuffle is None else shuffle,
         "seed": before["seed"] if seed is None else seed,
         "per_shard": before["per_shard"] if per_shard is None else per_shard,
     }
+
+
+def appended_output(layout: Layout, dataset: str) -> Layout | None:
+    """Another output of the dataset that has generations: the first by name."""
+    others = [other for other in existing_outputs(dataset, layout.out) if other != layout]
+    return next((other for other in others if "generations" in (packed_manifest(other) or {})), None)
 
 
 def differing_samples(layout: Layout, dataset: str) -> list[tuple[Layout, int]]:

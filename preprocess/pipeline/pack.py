@@ -15,21 +15,19 @@ from pathlib import Path
 
 from preprocess.errors import UnknownNameError, UserError
 from preprocess.formats import manifest as manifests
-from preprocess.formats.layout import REJECTS_FILE, Layout, note_report
+from preprocess.formats.layout import REJECTS_FILE, Layout, json_bytes, note_report
 from preprocess.formats.manifest import MANIFEST_FILE, Manifest, Order
 from preprocess.formats.preview import remove_preview
 from preprocess.formats.processed import Processed
 from preprocess.formats.shards import PER_SHARD, SEED, SHARD_NAME
 from preprocess.formats.splits import SIZES_FILE, SPLITS_FILE, sizes_json, splits_csv
-from preprocess.formats.triples import (
-    CLIP_KEYS,
-    own_meta_keys,
-)
+from preprocess.formats.triples import CLIP_KEYS, own_meta_keys
 from preprocess.pipeline.append import Appended, add_generation, plan_generation
-from preprocess.pipeline.base import base_of, check_settings, compare_base, own_keys
+from preprocess.pipeline.base import base_of, check_settings, compare_base, own_keys, packed_order
 from preprocess.pipeline.encode_output import read_encoding, read_samples, sort_out
 from preprocess.pipeline.pack_plan import Job, PackSettings, plan_items, plan_jobs
 from preprocess.pipeline.pack_shard import kept_shards, pack_shard
+from preprocess.pipeline.replay import plan_replay
 from preprocess.runtime.options import RunOptions
 from preprocess.runtime.protocol import Watch
 from preprocess.runtime.runner import Task, run_items
@@ -80,6 +78,7 @@ def pack_dataset(
     seed: int = SEED,
     shuffle: bool = True,
     append: bool | None = None,
+    like: Layout | None = None,
     workers: int = 1,
 ) -> PackReport:
     """Packs what encoding left in the work folder into the folder of the dataset, ready to push.
@@ -97,6 +96,8 @@ def pack_dataset(
         shuffle: Whether to mix a split, or to keep it in the order of its keys.
         append: Whether to keep the shards that were packed before, and to write new and changed samples into further
             ones. None if the output was appended to before. An output that was never packed is packed as a whole.
+        like: Another output of the dataset that was appended to. An output that is packed for the first time gets its
+            tars, ids and generations if it has the same samples; see `preprocess.pipeline.replay`.
         workers: Processes; 1 packs in this one.
 
     Raises:
@@ -131,12 +132,19 @@ def pack_dataset(
         make_folder(folder)
         remove_temporary(folder)
     base = compare_base(before, settings, items) if before else None
-    jobs = plan_generation(base, settings, items, order) if base else plan_jobs(items, settings, **order)
+    first = append is not False and packed_order(layout) is None
+    replay = plan_replay(like, settings, items, order) if like and first else None
+    if replay:
+        added = replay.jobs
+    else:
+        added = [plan_generation(base, settings, items, order) if base else plan_jobs(items, settings, **order)]
+    jobs = [job for generation in added for job in generation]
 
     reports = kept_shards(settings, jobs)
     todo = [job for job in jobs if job.shard.file not in reports]
     old = base.reports if base else []
-    _clear(layout, settings, {report.file for report in old} | {job.shard.file for job in jobs}, bool(todo), before)
+    planned = {report.file for report in old} | {job.shard.file for job in jobs}
+    _clear(layout, settings, None if replay else order, planned, bool(todo), before)
     kept = len(old) + len(reports)
     for report in _run(settings, todo, workers):
         reports[report.file] = report
@@ -150,26 +158,33 @@ def pack_dataset(
         caption_mode=mode,
         order=order,
         meta_keys=types,
-        inputs=_inputs(before, jobs, rejects),
+        inputs=_inputs(before, added, rejects),
         rejects=rejects,
         shards=[*old, *(reports[job.shard.file] for job in jobs)],
     )
+    if replay:
+        manifest["generations"] = replay.generations
     appended = add_generation(manifest, base, jobs, encoding["versions"], items) if base else None
     _write_lists(settings.out, manifest, rejects)
-    remove(layout.base_manifest)
+    for path in (layout.base_manifest, layout.order):
+        remove(path)
     result = PackReport(manifest, len(todo), kept, round(time.perf_counter() - started, 3), appended)
     if todo:
         note_report(layout, "shards", {"written": result.written, "kept": result.kept, "seconds": result.seconds})
     return result
 
 
-def _inputs(before: Manifest | None, jobs: Sequence[Job], rejects: Sequence[Reject]) -> Counter[Split]:
-    """Samples of each split that were to be encoded: those of the dataset before, those that are added, the rejects."""
+def _inputs(before: Manifest | None, added: Sequence[Sequence[Job]], rejects: Sequence[Reject]) -> Counter[Split]:
+    """Samples of each split that were to be encoded: those of the dataset before, those that are added, the rejects.
+
+    A sample counts once in each generation that has rows of it.
+    """
     inputs = Counter(reject.split for reject in rejects)
     for split, counts in before["splits"].items() if before else ():
         inputs[split] += counts["inputs"] - counts["missing"] - sum(counts["rejected"].values())
-    for split in SPLITS:
-        inputs[split] += len({item.sample.key for job in jobs if job.split == split for item in job.items})
+    for jobs in added:
+        for split in SPLITS:
+            inputs[split] += len({item.sample.key for job in jobs if job.split == split for item in job.items})
     return inputs
 
 
@@ -180,12 +195,17 @@ def _known(mode: str) -> CaptionMode:
     raise UnknownNameError("caption mode", mode, CAPTION_MODES)
 
 
-def _clear(layout: Layout, settings: PackSettings, planned: set[str], changes: bool, base: Manifest | None) -> None:
+def _clear(
+    layout: Layout, settings: PackSettings, order: Order | None, planned: set[str], changes: bool, base: Manifest | None
+) -> None:
     """Removes the lists and the preview if they are about to be wrong, then tars and states of an earlier plan.
 
-    The manifest of the base is written elsewhere first: an append that is interrupted continues from it.
+    The order (None: that of the output that is replayed) and the manifest of the base are written elsewhere first: what
+    is interrupted continues from them.
     """
     stale = [name for name in file_names(settings.out) if SHARD_NAME.fullmatch(name) and name not in planned]
+    if order and (changes or stale):
+        write_if_changed(layout.order, json_bytes({**order}))
     if base is None:
         remove(layout.base_manifest)
     if changes or stale:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from preprocess.console import printable
 from preprocess.encoders import encoder_spec
 from preprocess.encoders.models import ModelFiles, resolve
-from preprocess.errors import SettingsError
+from preprocess.errors import SettingsError, UserError
 from preprocess.formats.generations import replaced_rows
 from preprocess.formats.layout import Layout, read_json
 from preprocess.formats.manifest import Manifest
@@ -45,14 +45,16 @@ LENGTH_TOLERANCE = 0.02
 REMEDIES = {
     "sample_vectors": "The vectors are not those of this video: encode again (--overwrite), then pack.",
     "sample_rows": "The rows are not those of this video: encode again (--overwrite), then pack.",
-    "sample_source": "Check that RAW is what the dataset was made from; if the file no longer exists, ignore this.",
+    "sample_source": "Check that RAW is what the dataset was made from.",
+    "raw_missing": "Not compared. Check that RAW is what the dataset was made from; if the file no longer exists, "
+    "ignore this.",
 }
-"""Code of a difference to its remedy."""
+"""Code of a finding to its remedy."""
 
 
 @dataclass(frozen=True, slots=True)
 class Mismatch:
-    """One sample whose vectors in the tar are not those of the raw file.
+    """One sample whose vectors in the tar are not those of the raw file, or that has no raw file any more.
 
     Attributes:
         code: A key of `REMEDIES`.
@@ -63,6 +65,11 @@ class Mismatch:
     code: str
     where: str
     problem: str
+
+    @property
+    def compared(self) -> bool:
+        """False if there is no raw file to compare with: then nothing is known to differ."""
+        return self.code != "raw_missing"
 
     def __str__(self) -> str:
         where, problem = printable(self.where), printable(" ".join(self.problem.split()))
@@ -80,7 +87,7 @@ def recheck(
     seed: int = 0,
     model: str | None = None,
 ) -> tuple[int, list[Mismatch]]:
-    """Compares some samples; returns how many, and those that differ, in the order of the tars.
+    """Compares some samples; returns how many were chosen, and the findings, in the order of the tars.
 
     Args:
         manifest: Of the packed dataset.
@@ -94,7 +101,7 @@ def recheck(
 
     Raises:
         SettingsError: The model is not the one that the manifest names.
-        UserError: A tar is damaged.
+        UserError: A tar is damaged, or no chosen sample has a raw file.
     """
     files = resolve_model(manifest, layout, model)
     tars = [shard["file"] for shard in manifest["shards"]]
@@ -103,7 +110,10 @@ def recheck(
     wanted = {key: by_key[key] for one in chosen if (key := one.meta["key"]) in by_key}
     embedded = dict(_embed(manifest, list(wanted.values()), raw, layout, files, options))
     least = MIN_COSINE.get(manifest["encoder"].get("precision", ""), MIN_COSINE_FAST)
-    return len(chosen), [difference for one in chosen if (difference := _compare(one, embedded, least))]
+    found = [difference for one in chosen if (difference := _compare(one, embedded, least))]
+    if chosen and sum(not one.compared for one in found) == len(chosen):
+        raise UserError(f"none of the {len(chosen):,} samples has a raw file in {raw}", "Check RAW=.")
+    return len(chosen), found
 
 
 def resolve_model(manifest: Manifest, layout: Layout, name: str | None = None) -> ModelFiles:
@@ -158,9 +168,10 @@ def _compare(one: PackedTriple, embedded: Mapping[str, NDArray[np.float32] | Rej
     where, key = f"{one.file}: {one.id}.npy", one.meta["key"]
     again = embedded.get(key)
     if again is None:
-        return Mismatch("sample_source", where, f"{key!r}: the raw data has no such sample")
+        return Mismatch("raw_missing", where, f"{key!r}: the raw data has no such sample")
     if isinstance(again, Reject):
-        return Mismatch("sample_source", where, f"{key!r}: {again.reason}, {again.message}")
+        code = "raw_missing" if again.reason == "missing" else "sample_source"
+        return Mismatch(code, where, f"{key!r}: {again.reason}, {again.message}")
     packed = npy_array(one.npy, where)
     if packed.shape != again.shape:
         return Mismatch("sample_rows", where, f"{key!r}: is {packed.shape}, the raw file gives {again.shape}")

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from preprocess import recipes
 from preprocess.__main__ import app
 from preprocess.download import size
-from preprocess.download.run import download, free_bytes, wanted
+from preprocess.download.run import download, free_bytes, to_download
 from preprocess.download.size import ASK_ABOVE, Size, remaining
 from preprocess.download.state import DOWNLOADS, states
 from preprocess.errors import UserError

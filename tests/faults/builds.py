@@ -30,8 +30,8 @@ ERRORS = {
 TIMED = ("build_report.json", "index.json", "ds_*.tar.json", "journal.jsonl")
 """Files with the time that a step took, or with the times of files."""
 
-GROWING = ("rejects.jsonl", "journal.jsonl", "options.json", "source.json")
-"""Files that a step may leave in a state between that before it and that after it."""
+GROWING = ("rejects.jsonl", "journal.jsonl", "options.json", "source.json", "order.json")
+"""Files that a step may leave in a state between that before it and that after it; `order.json` is there meanwhile."""
 
 
 @dataclass(frozen=True)

@@ -64,23 +64,29 @@ def test_the_counts_are_those_of_the_files(build: Build) -> None:
     assert build.counted["shards"]["rename"] >= 2 + 3
 
 
+@pytest.fixture(scope="module")
+def steps(request: pytest.FixtureRequest, zygote: Zygote, tmp_path_factory: pytest.TempPathFactory) -> Build:
+    """One of `GROUPS`, run once without a fault."""
+    folder = tmp_path_factory.mktemp(request.param)
+    make_raw = builds.make_long_video if request.param == "LONG_VIDEO" else builds.make_raw
+    return Build(zygote, GROUPS[request.param], make_raw(folder / "raw"), folder / "build")
+
+
+GROUPS = {"BUILD": builds.BUILD, "PARTS": builds.PARTS, "EXPORTS": builds.EXPORTS, "LONG_VIDEO": builds.LONG_VIDEO}
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(7200)
-@pytest.mark.parametrize("steps", ["BUILD", "PARTS", "EXPORTS", "LONG_VIDEO"])
-def test_every_operation_of_every_step(
-    steps: str, zygote: Zygote, raw: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    source = builds.make_long_video(tmp_path / "raw") if steps == "LONG_VIDEO" else raw
-    one = Build(zygote, getattr(builds, steps), source, tmp_path / "build")
-    problems = []
-    for name in one.steps:
-        tally = Tally()
-        for kind, error, number in one.faults_of(name):
-            one.inject(name, kind, error, number, tally)
-        problems += tally.problems
-        with capsys.disabled():
-            print(f"\n{steps} {name}: {tally}, {len(tally.problems)} problems", flush=True)
-    assert not problems, "\n".join(problems)
+@pytest.mark.parametrize(
+    ("steps", "name"), [(group, name) for group, steps in GROUPS.items() for name in steps], indirect=["steps"]
+)
+def test_every_operation_of_every_step(steps: Build, name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    tally = Tally()
+    for kind, error, number in steps.faults_of(name):
+        steps.inject(name, kind, error, number, tally)
+    with capsys.disabled():
+        print(f"\n{name}: {tally}, {len(tally.problems)} problems", flush=True)
+    assert not tally.problems, "\n".join(tally.problems)
 
 
 def encode_in_workers(root: Path, raw: Path, out: Path, fault: Fault | None, *more: str) -> tuple[int, str]:

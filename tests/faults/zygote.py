@@ -44,6 +44,8 @@ def _run(job: dict[str, Any]) -> None:
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     if job["fault"]:
         install(Fault(**{**job["fault"], "roots": tuple(job["fault"]["roots"])}))
+    if torch := sys.modules.get("torch"):
+        torch.set_num_threads(1)  # renews its thread pool, which a fork invalidates, before several threads ask for it
     status = _status_of(job)
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, ValueError):

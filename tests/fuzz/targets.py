@@ -200,28 +200,35 @@ ANNOTATIONS = {
 
 
 def _recipe(name: str) -> Target:
-    files = recipe_files(name)
+    files, recipe = recipe_files(name), recipes.load(name)
 
     def run(data: bytes) -> None:
-        raw, originals = _tree(name)
-        base = raw if raw.is_dir() else raw.parent
         chosen = files[data[0] % len(files)] if data else files[0]
-        path = base / chosen
-        # metadata.jsonl stands in for metadata.csv, not beside it
-        replaced = [file for file in originals if Path(base, file).with_suffix("") == path.with_suffix("")]
-        replaced = [file for file in replaced if file.endswith(".csv") or file == chosen]
+        raw, path, replaced = _places(name, chosen)
         for file in replaced:
-            (base / file).unlink()
+            file.unlink(missing_ok=True)
         path.write_bytes(data[1:])
         try:
-            for entry in recipes.entries(recipes.load(name), raw if raw.is_dir() else path, RecipeOptions()):
+            for entry in recipes.entries(recipe, raw, RecipeOptions()):
                 canonical_json(entry.to_json()).encode()
         finally:
             path.unlink()
-            for file in replaced:
-                (base / file).write_bytes(originals[file])
+            for file, content in replaced.items():
+                file.write_bytes(content)
 
     return run
+
+
+@functools.cache
+def _places(name: str, chosen: str) -> tuple[Path, Path, dict[Path, bytes]]:
+    """RAW, the file that the data becomes, and what is put back after that."""
+    raw, originals = _tree(name)
+    base = raw if raw.is_dir() else raw.parent
+    path = base / chosen
+    # metadata.jsonl stands in for metadata.csv, not beside it
+    same = [file for file in originals if Path(base, file).with_suffix("") == path.with_suffix("")]
+    replaced = {base / file: originals[file] for file in same if file.endswith(".csv") or file == chosen}
+    return raw if raw.is_dir() else path, path, replaced
 
 
 @functools.cache

@@ -48,6 +48,7 @@ from pathlib import Path
 from preprocess.formats import manifest as manifests
 from preprocess.formats.layout import Layout
 from preprocess.pipeline import pack
+from preprocess.pipeline.outputs import packing_order
 from preprocess.samples import DatasetSpec
 from tests.pipeline.killing import killed_before
 
@@ -68,11 +69,15 @@ while True:
     n += 1
     if not killed_before(n, lambda: run(seed=7)):
         break
+    seed = 7  # the same command without its options continues with them
     if (out / "manifest.json").exists():
-        for shard in manifests.read(out / "manifest.json")["shards"]:
+        manifest = manifests.read(out / "manifest.json")
+        for shard in manifest["shards"]:
             assert state()[shard["file"]] == shard["sha256"], (n, shard)
+        seed = manifest["order"]["seed"]
+    assert packing_order(layout, "demo", None, None, None) == {"shuffle": True, "seed": seed, "per_shard": 20}, n
     run(seed=42)
-    assert state() == undisturbed, n
+    assert state() == undisturbed and not layout.order.exists(), n
 print(n - 1)
 """
 

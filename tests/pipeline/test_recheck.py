@@ -222,7 +222,7 @@ def test_make_verify_runs_both_checks_and_fails_if_either_does(out: Path, raw: P
     assert differs.stdout.splitlines()[-1] == f"{SAMPLES} samples encoded again, 2 differ"
 
 
-def test_raw_data_that_is_gone_or_another(out: Path, raw: Path, tmp_path: Path) -> None:
+def test_raw_data_that_is_gone_or_another(out: Path, raw: Path, tmp_path: Path, root: Path) -> None:
     elsewhere = Path(shutil.copytree(raw.parent, tmp_path / "elsewhere"))
     (elsewhere / "a.mp4").unlink()
     write_video(elsewhere / "d.mp4", 12, seed=99)
@@ -231,9 +231,25 @@ def test_raw_data_that_is_gone_or_another(out: Path, raw: Path, tmp_path: Path) 
     compared, differences = recheck(out, table)
     told = {one.problem.split("'")[1]: one for one in differences}
     assert (compared, told.keys()) == (SAMPLES, {"a", "d", "p"})
-    assert (told["a"].code, told["a"].problem) == ("sample_source", "'a': missing, a.mp4 does not exist")
+    assert (told["a"].code, told["a"].problem) == ("raw_missing", "'a': missing, a.mp4 does not exist")
     assert told["d"].code == "sample_vectors"
-    assert (told["p"].code, told["p"].problem) == ("sample_source", "'p': the raw data has no such sample")
+    assert (told["p"].code, told["p"].problem) == ("raw_missing", "'p': the raw data has no such sample")
+    done = recheck_command(root, out, "-n", 50, "--raw", table)
+    assert done.returncode == 1
+    assert done.stdout.splitlines()[-1] == f"{SAMPLES - 2} samples encoded again, 1 differ; without a raw file: 2"
+
+
+def test_samples_without_raw_files_are_no_difference(out: Path, raw: Path, tmp_path: Path, root: Path) -> None:
+    elsewhere = Path(shutil.copytree(raw.parent, tmp_path / "elsewhere"))
+    (elsewhere / "a.mp4").unlink()
+    done = recheck_command(root, out, "-n", 50, "--raw", elsewhere / "list.jsonl")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[0].startswith("raw_missing  ds_00000.tar: vid_")
+    assert done.stdout.splitlines()[-1] == f"{SAMPLES - 1} samples encoded again, 0 differ; without a raw file: 1"
+    for path in [*elsewhere.glob("*.mp4"), *elsewhere.glob("*.png")]:
+        path.unlink()
+    with pytest.raises(UserError, match=f"none of the {SAMPLES} samples has a raw file"):
+        recheck(out, elsewhere / "list.jsonl")
 
 
 # --- which samples ----------------------------------------------------------------------------------------------------

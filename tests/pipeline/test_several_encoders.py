@@ -22,6 +22,7 @@ from preprocess.pipeline.encode import encode_datasets
 from preprocess.pipeline.index import read_source, write_samples
 from preprocess.pipeline.outputs import (
     SourceOptions,
+    appended_output,
     differing_samples,
     only_runs,
     packing_order,
@@ -82,7 +83,8 @@ def build(
             write_samples(samples, source, layout)
         reports = encode_datasets(samples, str(source.folder), outputs, runtime)
     for layout in layouts:
-        pack_dataset(layout, RECIPE.SPEC, **packing_order(layout, "folder", None, seed, None), append=append)
+        order, like = packing_order(layout, "folder", None, seed, None), appended_output(layout, "folder")
+        pack_dataset(layout, RECIPE.SPEC, **order, append=append, like=like)
     return dict(zip(models, reports, strict=True))
 
 
@@ -141,6 +143,12 @@ def test_all_datasets_append_alike(local_folder: Path, models: dict[str, Path], 
     assert len(manifests[0]["generations"][1]["replaced"]) == 1
     for family, old in before.items():
         assert {name: data for name, data in tars(tmp_path, family).items() if name in old} == old
+    build(None, tmp_path, {"later": models["clip"]})
+    later = read_manifest(Layout(tmp_path, "later").dataset / "manifest.json")
+    assert later["generations"] == manifests[0]["generations"]
+    assert [(id_, meta["key"]) for id_, _, _, meta in shards(tmp_path, "later")] == [
+        (id_, key) for id_, _, key in rows["clip"]
+    ]
 
 
 def test_frames_equal_a_plain_forward(raw: Path, models: dict[str, Path], together: Path) -> None:

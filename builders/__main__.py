@@ -105,7 +105,7 @@ def diff(
         ),
     ] = None,
 ) -> None:
-    """Compare two datasets: which samples came, went or changed, and by how much; exit code 1 if any did.
+    """Compare two datasets: which samples were added, removed or changed; exit code 1 if there is a difference.
 
     Samples are compared by key, whatever their ids and tars. Of a changed sample the table shows the number of rows,
     the lowest and the mean cosine of rows with the same timestamp, and what differs: vectors (npy), text (txt), keys of

@@ -1,7 +1,7 @@
-"""Compares two datasets: which samples came, went or changed, and by how much.
+"""Compares two datasets: which samples were added, removed or changed, and by how much.
 
     difference = compare("data/CLIP-Shapes", "hf://datasets/me/CLIP-Shapes@v1")
-    difference.counts                 {"came": 5, "went": 1, "changed": 2, "same": 40}
+    difference.counts                 {"added": 5, "removed": 1, "changed": 2, "same": 40}
     next(difference.changed()).lowest 0.31207, the lowest cosine of rows of the same time
 
 Samples are identified by their keys: ids, tars and order may differ. Rows that later ones replace do not count.
@@ -97,22 +97,22 @@ class Difference:
 
     @property
     def counts(self) -> dict[str, int]:
-        """Rows that came, went, changed, stayed the same."""
-        came, went, changed = len(self._came), len(self._went), len(self._changed[0])
-        return {"came": came, "went": went, "changed": changed, "same": self.new.rows - came - changed}
+        """Number of rows that were added, removed, changed, or are the same."""
+        added, removed, changed = len(self._added), len(self._removed), len(self._changed[0])
+        return {"added": added, "removed": removed, "changed": changed, "same": self.new.rows - added - changed}
 
     def __bool__(self) -> bool:
         """Whether there is any difference."""
         counts = self.counts
-        return bool(self.manifest or counts["came"] or counts["went"] or counts["changed"])
+        return bool(self.manifest or counts["added"] or counts["removed"] or counts["changed"])
 
-    def came(self) -> Iterator[OneSided]:
+    def added(self) -> Iterator[OneSided]:
         """What only the new dataset has, in the order of its tars."""
-        return (_sample(self.new.read(row)) for row in self._came)
+        return (_sample(self.new.read(row)) for row in self._added)
 
-    def went(self) -> Iterator[OneSided]:
+    def removed(self) -> Iterator[OneSided]:
         """What only the old dataset has, in the order of its tars."""
-        return (_sample(self.old.read(row)) for row in self._went)
+        return (_sample(self.old.read(row)) for row in self._removed)
 
     def changed(self) -> Iterator[Change]:
         """What both have with other content, in the order of the tars of the new one."""
@@ -124,11 +124,11 @@ class Difference:
         return common(*self.tables)
 
     @cached_property
-    def _came(self) -> NDArray[Any]:
+    def _added(self) -> NDArray[Any]:
         return np.delete(self.tables[1], self._common[1])
 
     @cached_property
-    def _went(self) -> NDArray[Any]:
+    def _removed(self) -> NDArray[Any]:
         return np.delete(self.tables[0], self._common[0])
 
     @cached_property
@@ -178,8 +178,8 @@ def write_difference(
 
     lists: Mapping[str, Iterable[Any]] = {
         "changed": watched(),
-        "came": difference.came(),
-        "went": difference.went(),
+        "added": difference.added(),
+        "removed": difference.removed(),
     }
     for name, records in lists.items():
         file.write(f', "{name}": ['.encode())

@@ -1,11 +1,11 @@
 """A comparison of two datasets as text for the terminal.
 
-rows      5 came, 1 went, 2 changed, 40 the same
+rows      5 added, 1 removed, 2 changed, 40 the same
 manifest  versions.av: '18.0.0' → '18.1.0'
 
 change   sample   split  rows     lowest   mean     differs
 changed  video12  train  10 → 12  0.31207  0.91120  npy, n_frames, timestamps
-came     video7   test   10
+added    video7   test   10
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _Line = tuple[str, ...]
 
 
 def describe(difference: Difference, limit: int, json_file: Path | None = None) -> str:
-    """Counts, differences of the manifests, and the samples: the most changed ones, the first that came and went.
+    """Counts, differences of the manifests, and the samples: the most changed, the first added and removed.
 
     Args:
         difference: Two datasets, compared.
@@ -40,7 +40,7 @@ def describe(difference: Difference, limit: int, json_file: Path | None = None) 
         for change in difference.changed():
             most.add(change)
     counts = difference.counts
-    words = {"came": "came", "went": "went", "changed": "changed", "same": "the same"}
+    words = {"added": "added", "removed": "removed", "changed": "changed", "same": "the same"}
     facts = [("rows", ", ".join(f"{counts[name]:,} {word}" for name, word in words.items()))]
     for field in difference.manifest:
         facts.append(("manifest" if len(facts) == 1 else "", f"{field.field}: {shown(field.old)} → {shown(field.new)}"))
@@ -48,7 +48,7 @@ def describe(difference: Difference, limit: int, json_file: Path | None = None) 
     lines = [*map(_changed, most.sorted()), *_one_sided(difference, limit)]
     if lines:
         parts.append(table([_HEAD, *([printable(cell) for cell in line] for line in lines)]))
-    left_out = sum(max(counts[name] - limit, 0) for name in ("came", "went", "changed"))
+    left_out = sum(max(counts[name] - limit, 0) for name in ("added", "removed", "changed"))
     if left_out:
         parts.append(f"and {left_out:,} more: --limit, --json FILE")
     return "\n\n".join(parts)
@@ -81,7 +81,7 @@ def _changed(change: Change) -> _Line:
 
 
 def _one_sided(difference: Difference, limit: int) -> Iterator[_Line]:
-    for kind, samples in (("came", difference.came()), ("went", difference.went())):
+    for kind, samples in (("added", difference.added()), ("removed", difference.removed())):
         for sample in islice(samples, limit):
             yield kind, _name(sample), sample.split, f"{sample.rows:,}", "", "", ""
 

@@ -161,7 +161,7 @@ def _once_more() -> Callable[[Path, WorkerFailure], list[Path]]:
 def _read(read: Callable[[Path], T], path: Path, code: str, found: list[Finding]) -> T | None:
     """A table; None and a finding if it cannot be read."""
     try:
-        if path.exists() and not path.is_file():  # reading a FIFO would wait for ever
+        if path.exists() and not path.is_file():  # reading a FIFO would block forever
             raise ValueError("not a regular file")
         return read(path)
     except FileNotFoundError:

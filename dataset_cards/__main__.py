@@ -65,7 +65,7 @@ def evaluate(
         ),
     ] = 0.98,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Repeat evaluations that were done before.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Repeat finished evaluations.")] = False,
 ) -> None:
     """Measure the embeddings: zero-shot, linear probe, retrieval, near-duplicates across splits."""
     from dataset_cards.evaluation.run import FILE, TASKS, Options

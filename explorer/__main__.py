@@ -28,7 +28,7 @@ app = new_app("Find the moment: search, explore and filter a built dataset; noth
 @on_dataset
 def search(
     opened: Opened,
-    query: Annotated[str | None, typer.Argument(help="What happens in the moment.", show_default=False)] = None,
+    query: Annotated[str | None, typer.Argument(help="Sentence that describes the moment.", show_default=False)] = None,
     k: Annotated[int, typer.Option("-k", min=1, max=1000, help="Videos to show.")] = 10,
     image: Image = None,
     like: Like = None,
@@ -87,7 +87,9 @@ def filter_dataset(
     like: Like = None,
     min_score: Annotated[
         float | None,
-        typer.Option(min=-1, max=1, callback=finite, help="Smallest cosine with the query.", show_default=False),
+        typer.Option(
+            min=-1, max=1, callback=finite, help="Minimum cosine similarity with the query.", show_default=False
+        ),
     ] = None,
     split: SplitName = None,
     label: Label = None,
@@ -97,18 +99,24 @@ def filter_dataset(
     drop_duplicates: Annotated[
         float | None,
         typer.Option(
-            min=0, max=1, callback=finite, help="Of near-duplicates keep the first. [such as 0.98]", show_default=False
+            min=0,
+            max=1,
+            callback=finite,
+            help="Cosine similarity, such as 0.98, from which only the first of several samples is kept.",
+            show_default=False,
         ),
     ] = None,
     sample: Annotated[
-        int | None, typer.Option(min=1, max=MAX_COUNT, help="Keep so many samples.", show_default=False)
+        int | None, typer.Option(min=1, max=MAX_COUNT, help="Number of samples to keep.", show_default=False)
     ] = None,
-    diverse: Annotated[bool, typer.Option("--diverse", help="Those that differ most, not drawn at random.")] = False,
+    diverse: Annotated[
+        bool, typer.Option("--diverse", help="Choose the most different samples instead of random ones.")
+    ] = False,
     seed: Annotated[
-        int, typer.Option(min=0, max=MAX_SEED, help="Seed of the draw and of the order in the shards.")
+        int, typer.Option(min=0, max=MAX_SEED, help="Seed of the random choice and of the order in the shards.")
     ] = 42,
 ) -> None:
-    """Write the samples that pass as a dataset of its own: shards, ids, card, provenance."""
+    """Write the samples that pass as a new dataset: shards, ids, card, provenance."""
     from explorer.filter import Filter, read_keys, write_filtered
 
     wanted = Filter(
@@ -151,7 +159,7 @@ def page(
 def space(
     source: Source,
     org: Annotated[str, typer.Option(help="User or organization that the Space and the dataset belong to.")],
-    public: Annotated[bool, typer.Option("--public", help="Everyone can see a Space created now.")] = False,
+    public: Annotated[bool, typer.Option("--public", help="Make a Space that is created now public.")] = False,
     folder: Annotated[
         Path | None, typer.Option(help="Write the files of the Space here and upload nothing.", show_default=False)
     ] = None,

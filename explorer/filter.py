@@ -50,9 +50,9 @@ class Filter:
         query: With `min_score`: samples with a row that scores at least this much.
         min_score: Smallest cosine of the best row with the query.
         drop_duplicates: Cosine from which two samples count as near-duplicates; the first one stays.
-        sample: Keep so many: drawn by a hash of the key, or with `diverse` those that differ most.
+        sample: Number of samples to keep: chosen by a hash of the key, or with `diverse` the most different ones.
         diverse: See `sample`.
-        seed: Of the draw, and of the order in the shards.
+        seed: Of the random choice, and of the order in the shards.
     """
 
     keys: tuple[str, ...] | None = None
@@ -69,7 +69,7 @@ class Filter:
         if (self.query is None) != (self.min_score is None):
             raise UserError("--query and --min-score belong together", "Give both: --query TEXT --min-score 0.25.")
         if self.diverse and self.sample is None:
-            raise UserError("--diverse says how to draw a sample", "Say how many: --sample 1000 --diverse.")
+            raise UserError("--diverse says how samples are chosen", "Add their number: --sample 1000 --diverse.")
 
     def to_json(self) -> JSON:
         """What was asked for, for the manifest; keys as their number and checksum."""

@@ -21,10 +21,10 @@ Source = Annotated[str, typer.Argument(help="Folder of a packed dataset, or hf:/
 Model = Annotated[
     str | None,
     typer.Option(
-        help="Folder or id of the model, where its name in the manifest does not lead to it.", show_default=False
+        help="Folder or Hub id of the model, if the name in the manifest does not identify it.", show_default=False
     ),
 ]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N: encodes the query.")]
+Device = Annotated[str, typer.Option(help="Device that encodes the query: auto, cpu, cuda or cuda:N.")]
 Cache = Annotated[
     Path | None, typer.Option(help="Folder for indexes. [default: the dataset's work folder]", show_default=False)
 ]

@@ -35,7 +35,7 @@ ENCODE, PACK = "encode", "shards"
 app = console.new_app(
     "Raw videos and images to embeddings in WebDataset shards.\n\n"
     "The usual way is `make build DATASET=…`, which runs samples, encode and shards, writes the card and verifies. "
-    "Every command can be run again: what is done is not done twice."
+    "Every command can be run again: finished work is not repeated."
 )
 
 
@@ -231,7 +231,7 @@ def shards(
     shuffle: Annotated[
         bool | None,
         typer.Option(
-            help="Mix the samples of a split, so that classes are mixed. [default: as before, else shuffle]",
+            help="Shuffle the samples of a split, so that classes are mixed. [default: as before, else shuffle]",
             show_default=False,
         ),
     ] = None,
@@ -307,7 +307,7 @@ def recheck(
     out: options.Out = Path("data"),
     name: options.Name = None,
     n: Annotated[int, typer.Option("-n", min=1, max=options.MAX_COUNT, help="Samples to encode.")] = 100,
-    seed: Annotated[int, typer.Option(min=0, max=options.MAX_SEED, help="Another one chooses other samples.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=options.MAX_SEED, help="Seed of the choice of samples.")] = 0,
     model: options.Model = None,
     workers: options.Workers = None,
     time_limit: options.TimeLimit = 600,

@@ -1,4 +1,4 @@
-"""What a run keeps in its folder while it is under way: a log that grows, and a lock."""
+"""What a run keeps in its folder while it runs: a log that grows, and a lock."""
 
 from __future__ import annotations
 

@@ -4,5 +4,5 @@
 
 Each recipe declares its raw files once (`DatasetSpec.remotes`). A file or archive with a direct address is downloaded:
 resumed after an interruption, checked, and moved into place when it is complete. For the rest, the command says how to
-obtain it. While a download is under way, its bytes are in `RAW/.downloads/`, which no recipe reads.
+obtain it. During a download, its bytes are in `RAW/.downloads/`, which no recipe reads.
 """

@@ -179,7 +179,7 @@ def archives(path: Path, source: str) -> list[str]:
 
 
 def _remove_empty(downloads: Path) -> None:
-    """Removes the folder of what is under way when nothing is left in it."""
+    """Removes the folder for unfinished downloads when it is empty."""
     for folder in sorted((p for p in downloads.rglob("*") if p.is_dir()), reverse=True):
         if not any(folder.iterdir()):
             folder.rmdir()

@@ -18,7 +18,7 @@ from preprocess.readers.files import MEDIA_SUFFIXES, list_files, origin, split_s
 from preprocess.samples import DatasetSpec, RemoteFile
 
 DOWNLOADS = ".downloads"
-"""Folder below the raw folder with what is under way. Recipes leave out what begins with a dot."""
+"""Folder below the raw folder for unfinished downloads. Recipes leave out what begins with a dot."""
 
 Status = Literal["found", "incomplete", "missing"]
 

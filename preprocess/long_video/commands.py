@@ -22,17 +22,15 @@ if TYPE_CHECKING:
 
 app = console.new_app(
     "Training sets for long-video diffusion models: scenes, segments, latents, text, jsonl, check.\n\n"
-    "Each command takes the folder of the training set and can be run again: what is there and good stays."
+    "Each command takes the folder of the training set and can be run again: valid files are kept."
 )
 
 Root = Annotated[Path, typer.Argument(help="Folder of the training set, such as data/long-tom.", show_default=False)]
-Stages = Annotated[
-    str | None, typer.Option(help="Only these stages, such as 3,9. [default: all there are]", show_default=False)
-]
+Stages = Annotated[str | None, typer.Option(help="Only these stages, such as 3,9. [default: all]", show_default=False)]
 Model = Annotated[
     str | None,
     typer.Option(
-        help=f"Hub id, or a folder, of CogVideoX or of the part itself. [default: as before, else {COGVIDEOX}]",
+        help=f"Hub id, or a folder, of CogVideoX or of the component itself. [default: as before, else {COGVIDEOX}]",
         show_default=False,
     ),
 ]
@@ -61,15 +59,17 @@ def scenes(
         Path | None,
         typer.Option(help="CSV, TSV, JSON or JSONL: video, start, end, text. [default: detect]", show_default=False),
     ] = None,
-    detector: Annotated[Literal["content", "adaptive"], typer.Option(help="Of PySceneDetect.")] = "content",
+    detector: Annotated[Literal["content", "adaptive"], typer.Option(help="Detector of PySceneDetect.")] = "content",
     threshold: Annotated[
         float | None,
         typer.Option(
-            callback=console.finite, help="A change above it is a cut. [default: 27, adaptive 3]", show_default=False
+            callback=console.finite,
+            help="Changes above this value are cuts. [default: 27, adaptive 3]",
+            show_default=False,
         ),
     ] = None,
     min_scene: Annotated[
-        float, typer.Option(min=0, callback=console.finite, help="Seconds between two cuts at least.")
+        float, typer.Option(min=0, callback=console.finite, help="Minimum number of seconds between two cuts.")
     ] = 0.6,
     workers: options.Workers = None,
     time_limit: TimeLimit = 3600,
@@ -161,7 +161,7 @@ def latents(
     device: options.Device = "auto",
     workers: Annotated[
         int | None,
-        typer.Option(min=1, max=MAX_WORKERS, help="Processes. [default: one a GPU, or one]", show_default=False),
+        typer.Option(min=1, max=MAX_WORKERS, help="Processes. [default: one per GPU, else one]", show_default=False),
     ] = None,
     time_limit: TimeLimit = 3600,
     max_memory: options.MaxMemory = None,
@@ -213,19 +213,19 @@ def text(
         typer.Option(
             min=0,
             max=options.MAX_SEED,
-            help="Of scene token rows that the checkpoint does not have. [default: as before, else 0]",
+            help="Seed of the scene token rows that the checkpoint lacks. [default: as before, else 0]",
             show_default=False,
         ),
     ] = None,
     batch_size: Annotated[
         int | None,
-        typer.Option(min=1, max=MAX_BATCH_SIZE, help="Texts a forward pass. [default: 1, GPU 8]", show_default=False),
+        typer.Option(min=1, max=MAX_BATCH_SIZE, help="Texts per forward pass. [default: 1, GPU 8]", show_default=False),
     ] = None,
     precision: PrecisionOption = "auto",
     device: options.Device = "auto",
     overwrite: options.Overwrite = False,
 ) -> None:
-    """Encode every text with T5, in the scene-token variants that the episodes call for: bfloat16 (493, d)."""
+    """Encode every text with T5, in the scene-token variants that the episodes need: bfloat16 (493, d)."""
     from preprocess.long_video.devices import Rank
     from preprocess.long_video.encode import ModelOptions, embed_texts
 
@@ -272,7 +272,7 @@ def check(
         typer.Option(help="Stages of a folder, or the length of the episodes of a JSONL.", show_default=False),
     ] = None,
 ) -> None:
-    """Check every line and every tensor of the training JSONL; exit code 1 when something is wrong."""
+    """Check every line and every tensor of the training JSONL; exit code 1 if there is any problem."""
     from preprocess.long_video.check import Expectation, check_file
     from preprocess.long_video.frame_format import FrameFormat
     from preprocess.long_video.jsonl import check_folder

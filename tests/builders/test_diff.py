@@ -82,12 +82,12 @@ def check(difference: Difference, old: Path, new: Path) -> None:
     both = before.keys() & after.keys()
     changed = {key for key in both if not same(before[key], after[key])}
     assert difference.counts == {
-        "came": len(after.keys() - before.keys()),
-        "went": len(before.keys() - after.keys()),
+        "added": len(after.keys() - before.keys()),
+        "removed": len(before.keys() - after.keys()),
         "changed": len(changed),
         "same": len(both) - len(changed),
     }
-    for found, mine, theirs in ((difference.came(), after, before), (difference.went(), before, after)):
+    for found, mine, theirs in ((difference.added(), after, before), (difference.removed(), before, after)):
         expected = [
             (key, row[4], row[0], len(row[1]))
             for key, row in sorted(mine.items(), key=lambda item: item[1][4])
@@ -129,8 +129,8 @@ def test_every_sample_that_came_went_or_changed_is_found(steps: list[Path], old:
 
 def test_ids_tars_and_generations_do_not_matter(steps: list[Path]) -> None:
     difference = compare(str(steps[2]), str(steps[3]))  # the samples are the same; one is gone from the raw data
-    assert difference.counts["changed"] == difference.counts["came"] == 0
-    assert compare(str(steps[3]), str(steps[4])).counts == {"came": 0, "went": 0, "changed": 0, "same": 54}
+    assert difference.counts["changed"] == difference.counts["added"] == 0
+    assert compare(str(steps[3]), str(steps[4])).counts == {"added": 0, "removed": 0, "changed": 0, "same": 54}
 
 
 @pytest.fixture
@@ -168,7 +168,7 @@ def test_rows_correspond_by_time(layout: Layout, tmp_path: Path) -> None:
     assert (found[keys[6]].compared, found[keys[6]].lowest) == (2, 1.0)
     assert (found[keys[5]].differs, found[keys[5]].lowest) == (("npy",), 1.0)  # longer, in the same direction
     lines = describe(difference, 2).splitlines()
-    assert lines[0].split() == ["rows", "0", "came,", "0", "went,", "4", "changed,", "43", "the", "same"]
+    assert lines[0].split() == ["rows", "0", "added,", "0", "removed,", "4", "changed,", "43", "the", "same"]
     assert [line.split()[1] for line in lines if line.startswith("changed")] == [
         change.key for change in sorted(found.values(), key=lambda change: change.rank)[:2]
     ]
@@ -267,7 +267,7 @@ def test_the_command_tells_and_writes_everything(steps: list[Path], tmp_path: Pa
     done = command(root, steps[0], steps[0])
     assert (done.returncode, done.stdout.split()) == (
         0,
-        ["rows", "0", "came,", "0", "went,", "0", "changed,", "47", "the", "same"],
+        ["rows", "0", "added,", "0", "removed,", "0", "changed,", "47", "the", "same"],
     )
     file = tmp_path / "diff.json"
     done = command(root, steps[0], steps[5], "--json", file, "--limit", 1)
@@ -275,17 +275,17 @@ def test_the_command_tells_and_writes_everything(steps: list[Path], tmp_path: Pa
     value = json.loads(file.read_text())
     difference = compare(str(steps[0]), str(steps[5]))
     assert value["counts"] == difference.counts
-    for kind in ("came", "went", "changed"):
+    for kind in ("added", "removed", "changed"):
         assert len(value[kind]) == value["counts"][kind]
     changed = list(difference.changed())
     assert [(one["key"], one["lowest"], one["rows"]) for one in value["changed"]] == [
         (one.key, one.lowest, list(one.rows)) for one in changed
     ]
-    assert [one["key"] for one in value["went"]] == [one.key for one in difference.went()]
+    assert [one["key"] for one in value["removed"]] == [one.key for one in difference.removed()]
     assert value["manifest"] == [{"field": f.field, "old": f.old, "new": f.new} for f in difference.manifest]
     assert {field["field"] for field in value["manifest"]} >= {"splits.test.inputs", "splits.test.samples"}
-    kinds = [line.split()[0] for line in done.stdout.splitlines() if line.startswith(("changed", "came", "went"))]
-    assert kinds == ["changed", "came", "went"]
+    kinds = [line.split()[0] for line in done.stdout.splitlines() if line.startswith(("changed", "added", "removed"))]
+    assert kinds == ["changed", "added", "removed"]
     assert min(changed, key=lambda change: change.rank).key in done.stdout
 
 

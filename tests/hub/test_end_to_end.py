@@ -160,7 +160,7 @@ print(json.dumps([
     verified = hub.run("-m", "builders", "verify", "hf://datasets/org/CLIP-Shapes@v1")
     assert (verified.returncode, verified.stdout) == (0, OK)
     compared = hub.run("-m", "builders", "diff", "hf://datasets/org/CLIP-Shapes@v1", str(folder))
-    assert (compared.returncode, compared.stdout) == (0, "rows  0 came, 0 went, 0 changed, 13 the same\n")
+    assert (compared.returncode, compared.stdout) == (0, "rows  0 added, 0 removed, 0 changed, 13 the same\n")
 
 
 def test_who_may_not_is_told_in_one_line(hub: Client, make_dataset: Any):

@@ -53,13 +53,13 @@ def test_an_append_is_pushed_read_and_compared(hub: Client, tmp_path: Path) -> N
     address = "hf://datasets/org/CLIP-Demo"
     hub.requests()
     same = hub.run("-m", "builders", "diff", f"{address}@v2", str(layout.dataset))
-    assert (same.returncode, same.stdout) == (0, "rows  0 came, 0 went, 0 changed, 53 the same\n"), same.stderr
+    assert (same.returncode, same.stdout) == (0, "rows  0 added, 0 removed, 0 changed, 53 the same\n"), same.stderr
     assert fetched(hub) == set(), "the manifests list the same tars"
 
     other = hub.run("-m", "builders", "diff", f"{address}@v1", f"{address}@v2", "--json", "diff.json")
     assert other.returncode == 1, other.stderr
     value = json.loads((tmp_path / "diff.json").read_text())
-    assert value["counts"] == {"came": 6, "went": 0, "changed": 3, "same": 44}
+    assert value["counts"] == {"added": 6, "removed": 0, "changed": 3, "same": 44}
     manifest = json.loads((layout.dataset / "manifest.json").read_text())
     added = manifest["generations"][1]
     assert {tuple(one["ids"]) for one in value["changed"]} == set(added["replaced"].items())

@@ -92,6 +92,22 @@ def stats(folder: Folder) -> None:
 
 
 @app.command()
+def parquet(
+    folder: Folder,
+    out: Annotated[Path, typer.Option(help="Folder of the Parquet files; an earlier export is replaced.")],
+) -> None:
+    """Write the rows as Parquet, one per frame: key, split, time, label, text, embedding.
+
+    DuckDB, Polars, `datasets` and other readers of Parquet open it; `source.json` names the dataset and the model.
+    """
+    from builders.parquet_rows import write_parquet
+
+    done = write_parquet(folder, out)
+    size = human_bytes(sum(path.stat().st_size for path in done.files))
+    print(f"{done.rows:,} rows of {done.samples:,} samples in {len(done.files):,} files in {out}, {size}")
+
+
+@app.command()
 def diff(
     old: Folder,
     new: Folder,

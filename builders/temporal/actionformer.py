@@ -18,7 +18,7 @@ from typing import Any
 
 import yaml
 
-from builders.temporal.records import SPLIT_NAMES, Rows, Video, write_bytes, write_npy
+from builders.temporal.records import SPLIT_NAMES, Rows, Video, write_whole, write_npy
 from preprocess.errors import UserError
 from preprocess.formats.layout import json_bytes
 from preprocess.samples import JSON
@@ -61,7 +61,7 @@ class ActionFormerLayout:
         classes = {label: number for number, label in enumerate(sorted({one["label"] for one in segments}))}
         for one in segments:
             one["label_id"] = classes[one["label"]]
-        write_bytes(self.to / "annotations.json", json_bytes({"database": self._videos}))
+        write_whole(self.to / "annotations.json", json_bytes({"database": self._videos}))
         settings: dict[str, Any] = {
             "json_file": "annotations.json",
             "feat_folder": "features",
@@ -83,7 +83,7 @@ class ActionFormerLayout:
             "val_split": ["validation" if "validation" in splits else "test"],
             "dataset": settings,
         }
-        write_bytes(self.to / "dataset.yaml", yaml.safe_dump(config, sort_keys=False).encode())
+        write_whole(self.to / "dataset.yaml", yaml.safe_dump(config, sort_keys=False).encode())
         return {**settings, "classes": list(classes), "segments": len(segments), "normalized": False}
 
 

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from builders.temporal.clips import clip_rows
-from builders.temporal.records import Rows, Video, write_bytes, write_npz
+from builders.temporal.records import Rows, Video, write_whole, write_npz
 from preprocess.errors import UserError
 from preprocess.samples import JSON, Split
 
@@ -70,7 +70,7 @@ class MomentRetrievalLayout:
         """Writes the queries of each split that has any."""
         files = {split: self.queries.format(split=split) for split, lines in self._lines.items() if lines}
         for split, file in files.items():
-            write_bytes(self.to / file, "".join(f"{line}\n" for line in self._lines[split]).encode())
+            write_whole(self.to / file, "".join(f"{line}\n" for line in self._lines[split]).encode())
         return {
             "clip_length_s": self.clip_s,
             "array": "features",

@@ -121,17 +121,17 @@ def write_npy(path: Path, array: Vectors) -> None:
     """`np.save`, into a folder that is published whole."""
     file = io.BytesIO()
     np.save(file, np.ascontiguousarray(array), allow_pickle=False)
-    write_bytes(path, file.getvalue())
+    write_whole(path, file.getvalue())
 
 
 def write_npz(path: Path, **arrays: Vectors) -> None:
     """`np.savez`, into a folder that is published whole. The entries of the archive have no clock times."""
     file = io.BytesIO()
     np.savez(file, allow_pickle=False, **{name: np.ascontiguousarray(array) for name, array in arrays.items()})
-    write_bytes(path, file.getvalue())
+    write_whole(path, file.getvalue())
 
 
-def write_bytes(path: Path, content: bytes) -> None:
+def write_whole(path: Path, content: bytes) -> None:
     """Any file, into a folder that is published whole."""
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomic(path, content, durable=False)

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from builders.temporal.records import Rows, Video, write_bytes, write_npy
+from builders.temporal.records import Rows, Video, write_whole, write_npy
 from preprocess.errors import UserError
 from preprocess.samples import JSON, Split
 
@@ -59,7 +59,7 @@ class VadClipLayout:
         for split, listed in self._lists.items():
             text = io.StringIO()
             csv.writer(text, lineterminator="\n").writerows([("path", "label"), *listed])
-            write_bytes(self.to / f"{split}.csv", text.getvalue().encode())
+            write_whole(self.to / f"{split}.csv", text.getvalue().encode())
         frames = None if self.rows.every_nth is None else self.rows.every_nth * self.rows.stride
         return {
             "frames_per_row": frames,

@@ -77,6 +77,16 @@ def test_replaced_rows_are_left_out(tmp_path: Path) -> None:
     assert len(rows_of_tars(folder)) > len(rows_of_tars(folder, current))
 
 
+def test_with_a_triple_per_caption_a_frame_is_one_row(tmp_path: Path) -> None:
+    folder = build(tmp_path, caption_mode="each")
+    write_parquet(str(folder), tmp_path / "out")
+    found = rows_of_parquet(tmp_path / "out")
+    current = rows_of_tars(folder, set(current_ids(folder)))
+    assert len(current) > len(found) > 0
+    assert sorted((row[0], row[2]) for row in found) == sorted({(row[0], row[2]) for row in current})
+    assert set(found) <= set(current)
+
+
 def test_datasets_opens_the_folder(make_dataset: MakeDataset, tmp_path: Path) -> None:
     folder = make_dataset()
     write_parquet(str(folder), tmp_path / "out")

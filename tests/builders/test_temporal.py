@@ -1,4 +1,4 @@
-"""Features for temporal models: the files, read with NumPy, json, csv and YAML, against the samples that were packed."""
+"""Features for temporal models: the files, read with NumPy, json, csv and YAML, against the packed samples."""
 
 from __future__ import annotations
 

@@ -1,14 +1,15 @@
-"""DuckDB reads the Parquet of rows: every value, and the nearest rows of a row by its own distance."""
+"""DuckDB reads the Parquet of rows: every value, the query of the README, and the nearest row by its own distance."""
 
 from __future__ import annotations
 
 import json
+import re
 import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import duckdb
-from exported import builders, compare_rows
+from exported import ROOT, builders, compare_rows
 
 REQUIREMENTS = ("duckdb", "numpy")
 
@@ -20,6 +21,9 @@ with TemporaryDirectory() as temporary:
         found = duckdb.sql(f"SELECT * FROM '{temporary}/rows/{split}-*.parquet'")
         rows += [dict(zip(found.columns, row, strict=True)) for row in found.fetchall()]
     compare_rows(rows, expected)
+    (query,) = re.findall(r"```sql\n(.*?)```", (ROOT / "README.md").read_text("utf-8"), re.DOTALL)
+    answer = duckdb.sql(query.replace("rows/CLIP-Shapes", f"{temporary}/rows")).fetchall()
+    assert answer == sorted((row["key"], row["time"]) for row in rows if row["label"] == "red circle")
     dim = len(rows[0]["embedding"])
     nearest = duckdb.sql(
         f"SELECT key, time FROM '{temporary}/rows/*.parquet' ORDER BY array_cosine_distance("

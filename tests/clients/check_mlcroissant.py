@@ -2,7 +2,7 @@
 
 The Hub's dataset viewer makes the metadata from the features of a config. For the Parquet of rows, `mlcroissant` also
 reads the records, from files placed as the Hub places its Parquet files. For the tars it has every column but `npy`:
-the viewer's code has no branch for `Array2D`. The viewer also names a field `split` itself, so `mlcroissant` warns of two.
+the viewer's code has no branch for `Array2D`. It names a field `split` itself, so `mlcroissant` warns of two.
 """
 
 from __future__ import annotations

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import io
+import json
 import subprocess
+import tarfile
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +21,52 @@ def builders(*arguments: object) -> None:
     """Runs `python -m builders …` in the environment of the project."""
     line = [str(ROOT / ".venv/bin/python"), "-m", "builders", *map(str, arguments)]
     subprocess.run(line, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+
+
+@dataclass
+class Sample:
+    """One sample as `tarfile`, `np.load` and `json` read it."""
+
+    split: str
+    vectors: Any = None
+    text: str = ""
+    meta: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def windows(self) -> list[tuple[str, list[float]]]:
+        """Its timed captions, with their windows cut to the video; those of which nothing is left are not there."""
+        timed = zip(self.meta["captions"], self.meta.get("caption_timestamps") or [], strict=False)
+        cut = ((caption, [start, min(end, self.meta["duration"])]) for caption, (start, end) in timed)
+        return [(caption, window) for caption, window in cut if window[1] > window[0]]
+
+
+def read_samples(folder: str) -> dict[str, Sample]:
+    """Every sample of a dataset by key."""
+    found: dict[str, Sample] = {}
+    for line in Path(folder, "splits.csv").read_text().splitlines()[1:]:
+        file, split = line.split(",")
+        of_tar: dict[str, Sample] = {}
+        with tarfile.open(Path(folder, file)) as tar:
+            for info in tar:
+                id_, _, extension = info.name.partition(".")
+                content = tar.extractfile(info).read()  # type: ignore[union-attr]
+                sample = of_tar.setdefault(id_, Sample(split))
+                if extension == "npy":
+                    sample.vectors = np.load(io.BytesIO(content))
+                elif extension == "txt":
+                    sample.text = content.decode()
+                else:
+                    sample.meta = json.loads(content)
+        found |= {sample.meta["key"]: sample for sample in of_tar.values()}
+    return found
+
+
+def write_query_features(folder: Path, queries: Iterable[int], dim: int) -> None:
+    """Features of queries as the projects' own text encoders write them, which the loaders want beside ours."""
+    folder.mkdir(parents=True)
+    for qid in queries:
+        tokens = np.random.default_rng(qid).standard_normal((5, dim)).astype(np.float32)
+        np.savez(folder / f"qid{qid}.npz", last_hidden_state=tokens, pooler_output=tokens[0])
 
 
 def compare_rows(rows: Iterable[Mapping[str, Any]], expected: Mapping[str, Mapping[str, Any]]) -> None:

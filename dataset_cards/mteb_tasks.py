@@ -113,7 +113,7 @@ def packed_tasks(address: str, split: Split = "test") -> list[Any]:
     captions = {caption for sample in samples for caption in _captions(sample)}
     tasks = []
     if len(labels) > 1:
-        evaluated = {split: _labeled(samples, labels)}
+        evaluated: dict[str, Dataset] = {split: _labeled(samples, labels)}
         metadata = _metadata(mteb, name, "VideoZeroshotClassification", "v2t", split, "accuracy")
         tasks.append(_zero_shot(mteb, metadata, lambda: evaluated, [PROMPT.format(label) for label in labels]))
         train = _labeled(_read(dataset, "train"), labels) if "train" in dataset.splits and split != "train" else None

@@ -18,7 +18,7 @@ from typing import Any
 
 import yaml
 
-from builders.temporal.records import SPLIT_NAMES, Rows, Video, write_whole, write_npy
+from builders.temporal.records import SPLIT_NAMES, Rows, Video, write_npy, write_whole
 from preprocess.errors import UserError
 from preprocess.formats.layout import json_bytes
 from preprocess.samples import JSON

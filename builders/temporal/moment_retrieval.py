@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from builders.temporal.clips import clip_rows
-from builders.temporal.records import Rows, Video, write_whole, write_npz
+from builders.temporal.records import Rows, Video, write_npz, write_whole
 from preprocess.errors import UserError
 from preprocess.samples import JSON, Split
 

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from builders.temporal.records import Rows, Video, write_whole, write_npy
+from builders.temporal.records import Rows, Video, write_npy, write_whole
 from preprocess.errors import UserError
 from preprocess.samples import JSON, Split
 

@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from preprocess.console import human_bytes, new_app, run, table
+from builders.export_folder import SOURCE_FILE
+from preprocess.console import finite, human_bytes, new_app, run, table
 from preprocess.runtime.options import MAX_WORKERS
 
 if TYPE_CHECKING:
     from builders.verify import Verification
 
-app = new_app("Shards to the Hub: verify, diff, push, stats.")
+app = new_app("Shards to the Hub and to other formats: verify, diff, push, stats, parquet, features.")
 
 CPUS = os.cpu_count() or 1
 
@@ -89,6 +90,52 @@ def stats(folder: Folder) -> None:
     from preprocess.formats.manifest_table import describe
 
     print(describe(read(local_folder(folder, only=MANIFEST_FILE) / MANIFEST_FILE)))
+
+
+@app.command()
+def parquet(
+    folder: Folder,
+    out: Annotated[Path, typer.Option(help="Folder of the Parquet files; an earlier export is replaced.")],
+) -> None:
+    """Write the rows as Parquet, one per frame: key, split, time, label, text, embedding.
+
+    DuckDB, Polars, `datasets` and other readers of Parquet open it; `source.json` names the dataset and the model.
+    """
+    from builders.parquet_rows import write_parquet
+
+    done = write_parquet(folder, out)
+    size = human_bytes(sum(path.stat().st_size for path in done.files))
+    print(f"{done.rows:,} rows of {done.samples:,} samples in {len(done.files):,} files in {out}, {size}")
+
+
+@app.command()
+def features(
+    folder: Folder,
+    layout: Annotated[str, typer.Option(help="moment-detr, lighthouse, actionformer or vadclip.")],
+    out: Annotated[Path, typer.Option(help="Folder of the files; an earlier export is replaced.")],
+    clip_length: Annotated[
+        float | None,
+        typer.Option(
+            help="Seconds per row, for moment-detr and lighthouse. [default: 2]",
+            min=0.001,
+            max=10**6,
+            callback=finite,
+            show_default=False,
+        ),
+    ] = None,
+) -> None:
+    """Write the rows as features for a project that trains temporal models, named and arranged as its loader expects.
+
+    `source.json` says the model, the sampling and the stride. Timed captions become queries and segments.
+    """
+    from builders.temporal.write import write_features
+
+    done = write_features(folder, layout, out, clip_length)
+    print(f"{done.videos:,} videos in {out} for {layout}; {SOURCE_FILE} says how their rows lie in time")
+    if done.empty:
+        print(f"{done.empty:,} samples without a row were left out")
+    if done.source.get("not_listed_without_label"):
+        print(f"{done.source['not_listed_without_label']:,} videos have no label and are in no list")
 
 
 @app.command()

@@ -18,13 +18,13 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from dataset_cards.evaluation.features import Matrix, unit
-from dataset_cards.evaluation.moments import row_spans
 from preprocess.console import progress
 from preprocess.errors import DamagedFileError, UserError
 from preprocess.formats.generations import replaced_rows
 from preprocess.formats.layout import write_json
 from preprocess.formats.manifest import Manifest
 from preprocess.formats.tar import iter_triples
+from preprocess.formats.times import row_spans
 from preprocess.formats.triples import npy_array, parse_json
 from preprocess.samples import JSON
 from preprocess.storage import atomic_folder, remove_temporary

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from dataset_cards.evaluation.features import Matrix
-from dataset_cards.evaluation.moment_retrieval import caption_windows
 from dataset_cards.evaluation.moments import Moment
 from preprocess.errors import UserError
+from preprocess.formats.times import caption_windows
 from preprocess.samples import JSON
 
 

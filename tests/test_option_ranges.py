@@ -42,6 +42,7 @@ REQUIRED = {
     "verify": "{out}",
     "push": "{out} --org me",
     "diff": "{out} {out}",
+    "features": "{out} --layout moment-detr --out {out}",
     "evaluate": "folder --out {out}",
     "search": "{out} words",
     "filter": "{out} --name x --out {out}",

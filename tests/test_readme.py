@@ -8,8 +8,11 @@ from typing import Any
 
 import pytest
 from PIL import Image
+from typer.testing import CliRunner
 
+from builders.__main__ import app as builders
 from preprocess.recipes import load, names
+from tests.builders.conftest import write_dataset
 from tests.media_files import write_video
 from tests.module_tree import why_not, with_tree
 
@@ -45,6 +48,17 @@ def test_the_table_of_downloads_is_what_the_recipes_declare(root: Path) -> None:
             rows.append(" ".join(f"| `{name}` | {' | '.join(cells)} |".split()))
     page = (root / "README.md").read_text(encoding="utf-8")
     assert page.partition("<!-- downloads -->\n")[2].partition("<!-- /downloads -->")[0].splitlines() == rows
+
+
+def test_the_commands_of_the_exports_run(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = (root / "README.md").read_text(encoding="utf-8")
+    lines = re.findall(r"^\.venv/bin/python -m builders ((?:parquet|features) .*)$", text, re.MULTILINE)
+    write_dataset(tmp_path / "data" / "CLIP-Shapes")
+    monkeypatch.chdir(tmp_path)
+    for line in lines:
+        assert CliRunner().invoke(builders, line.split()).exit_code == 0, line
+    assert len(list(Path("rows/CLIP-Shapes").glob("*.parquet"))) == 4
+    assert len(list(Path("features/CLIP-Shapes/clip_features").iterdir())) == 13
 
 
 def test_the_example_of_embed_runs(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,6 +18,10 @@ ALLOWED = {
     # Into a folder or under a name that `storage` publishes when it is complete.
     "preprocess.demo.render.write_video: av.open": "under the name that atomic_path gives",
     "preprocess.long_video.demo._save: save_pretrained": "into the folder that atomic_folder publishes",
+    "builders.parquet_rows._write_file: ParquetWriter": "into the folder that atomic_folder publishes",
+    "builders.parquet_rows._write_file: write_table": "into the folder that atomic_folder publishes",
+    "builders.temporal.records.write_npy: np.save": "into memory",
+    "builders.temporal.records.write_npz: np.savez": "into memory",
     "explorer.approximate.ApproximateShortlist.__init__: write_index": "under the name that atomic_path gives",
     "explorer.make_index.make_index: np.save": "into the folder that atomic_folder publishes",
     "explorer.make_index._write_rows: open": "into the folder that atomic_folder publishes",
@@ -55,7 +59,17 @@ ALLOWED = {
 WRITERS = frozenset(
     {
         *("write_text", "write_bytes", "touch", "save_pretrained", "savefig", "save", "save_file", "save_model"),
-        *("tofile", "savez", "savez_compressed", "savetxt", "to_parquet", "to_csv", "to_pickle", "write_table"),
+        *(
+            "tofile",
+            "savez",
+            "savez_compressed",
+            "savetxt",
+            "to_parquet",
+            "to_csv",
+            "to_pickle",
+            "write_table",
+            "ParquetWriter",
+        ),
         *("write_index", "write_image", "imwrite", "OSFile", "FileIO", "open_memmap", "symlink_to", "hardlink_to"),
         *("copy", "copy2", "copyfile", "copytree", "move", "rename", "renames", "link", "symlink", "write_videofile"),
     }

@@ -9,7 +9,6 @@ thresholds 0.5, 0.55, … 0.95, then over queries.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -17,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dataset_cards.evaluation.features import Matrix, unit
-from dataset_cards.evaluation.moments import Spans, find_moments, iou, row_spans
+from dataset_cards.evaluation.moments import find_moments, iou
 from dataset_cards.statistics import Row
-from preprocess.errors import UserError
+from preprocess.formats.times import Spans, caption_windows, row_spans
 from preprocess.samples import JSON
 
 RECALL_AT = (1, 5)
@@ -29,8 +28,6 @@ PREDICTIONS = 10
 """Number of moments per query that mAP considers."""
 
 CHANCE_DRAWS = 10
-DIDEMO_SEGMENT_S = 5.0
-"""Length of the segments among which the annotators of DiDeMo chose."""
 
 
 class TimedQuery(NamedTuple):
@@ -38,46 +35,6 @@ class TimedQuery(NamedTuple):
 
     truths: Spans
     found: Spans
-
-
-def caption_windows(meta: JSON) -> list[list[tuple[float, float]]] | None:
-    """The times that each caption of a sample describes; None if the captions have no times.
-
-    Args:
-        meta: The `.json` of a sample. `caption_timestamps` holds `[start, end]` in seconds for each caption
-            (ActivityNet Captions, `demo`); `times`, together with `num_segments`, holds the choice of each
-            annotator of DiDeMo, as first and last segment of 5 s: the most frequent choices are used.
-
-    Returns:
-        The windows of each caption, without those that do not end after they start.
-
-    Raises:
-        UserError: The number of entries differs from the number of captions.
-    """
-    captions = meta.get("captions") or []
-    if meta.get("caption_timestamps"):
-        windows = [[(float(start), float(end))] for start, end in meta["caption_timestamps"]]
-    elif meta.get("times") and "num_segments" in meta:
-        end_s = float(row_spans(meta)[-1, 1]) if meta["timestamps"] else 0.0
-        windows = [_agreed(choices, end_s) for choices in meta["times"]]
-    else:
-        return None
-    if len(windows) != len(captions):
-        raise UserError(
-            f"sample {meta.get('key')!r} has {len(captions)} captions and {len(windows)} times",
-            "Run `python -m builders verify`; a recipe gives one time per caption.",
-        )
-    return [[w for w in of_caption if w[1] > w[0]] for of_caption in windows]
-
-
-def _agreed(choices: Iterable[Sequence[int]], end_s: float) -> list[tuple[float, float]]:
-    counts = Counter((int(first), int(last)) for first, last in choices)
-    most = max(counts.values(), default=0)
-    return [
-        (DIDEMO_SEGMENT_S * first, min(DIDEMO_SEGMENT_S * (last + 1), end_s))
-        for (first, last), count in counts.items()
-        if count == most
-    ]
 
 
 def evaluate_split(rows: Iterable[Row], encode: Callable[[Sequence[str]], Matrix], seed: int = 0) -> JSON | None:

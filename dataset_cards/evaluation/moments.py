@@ -16,9 +16,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from preprocess.samples import JSON
+from preprocess.formats.times import Spans
 
-Spans = NDArray[np.float64]
 Scores = NDArray[np.floating[Any]]
 
 LEVELS = (0.5, 0.25, 0.75)
@@ -44,26 +43,6 @@ class Moment(NamedTuple):
     score: float
     best: int
     gain: float
-
-
-def row_spans(meta: JSON) -> Spans:
-    """The time that each row stands for.
-
-    Args:
-        meta: The `.json` of a sample: `spans`, or `timestamps` and `duration`.
-
-    Returns:
-        float64 `(T, 2)`, start and end in seconds. Without `spans`, the boundary of two rows is the midpoint of their
-        timestamps; the first starts at its timestamp, and the last ends with the embedded part of the video.
-    """
-    if meta.get("spans") is not None:
-        return np.asarray(meta["spans"], np.float64).reshape(-1, 2)
-    times = np.asarray(meta["timestamps"], np.float64)
-    if not len(times):
-        return np.empty((0, 2))
-    end = max(times[-1], times[0] + float(meta.get("duration") or 0))
-    bounds = np.concatenate((times[:1], (times[1:] + times[:-1]) / 2, [end]))
-    return np.stack((bounds[:-1], bounds[1:]), axis=1)
 
 
 def two_groups(scores: Scores) -> tuple[float, float]:

@@ -15,10 +15,9 @@ from collections.abc import Callable, Iterable, Sequence
 import numpy as np
 
 from dataset_cards.evaluation.features import Matrix, unit
-from dataset_cards.evaluation.moment_retrieval import caption_windows
-from dataset_cards.evaluation.moments import row_spans
 from dataset_cards.evaluation.zero_shot import Logits, strongest_labels
 from dataset_cards.statistics import Row
+from preprocess.formats.times import caption_windows, row_spans
 from preprocess.samples import JSON, Split
 
 MAX_ROWS = 120

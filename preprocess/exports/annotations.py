@@ -10,7 +10,6 @@ source has them.
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -19,6 +18,7 @@ from typing import Any
 from preprocess.errors import UserError
 from preprocess.samples import JSON, SPLITS, Sample, Split, is_url
 from preprocess.storage import write_atomic
+from preprocess.video_names import video_names as names_of
 
 Entries = dict[str, JSON]
 
@@ -73,24 +73,8 @@ def adaclip_entries(samples: Iterable[Sample]) -> dict[Split, Entries]:
 
 
 def video_names(samples: Iterable[Sample]) -> dict[str, str]:
-    """Maps each key to the name of the video in annotation files, which is also the name of its folder of frames.
-
-    The name is the id of the source, unless that id is not a valid folder name, belongs to several samples, or is the
-    key of another sample; then the name is the key.
-    """
-    ids = {sample.key: str(sample.meta.get("videoID", sample.key)) for sample in samples}
-    count = Counter(ids.values())
-
-    def is_own(id_: str, key: str) -> bool:
-        return count[id_] == 1 and (id_ == key or id_ not in ids) and _is_folder_name(id_)
-
-    return {key: id_ if is_own(id_, key) else key for key, id_ in ids.items()}
-
-
-def _is_folder_name(name: str) -> bool:
-    # A name with one of these suffixes could collide with a file beside the folders.
-    plain = "/" not in name and "\0" not in name and not name.endswith((".json", ".jsonl"))
-    return bool(name) and not name.startswith(".") and plain and len(name.encode()) <= 200
+    """Maps each key to the name of the video in annotation files, which is also the name of its folder of frames."""
+    return names_of({sample.key: str(sample.meta.get("videoID", sample.key)) for sample in samples})
 
 
 def _entry(sample: Sample) -> JSON:

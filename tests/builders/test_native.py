@@ -267,3 +267,22 @@ def test_a_preview_that_is_cut_or_gone_is_found(make_dataset: Any, dataset_spec:
     assert codes(folder) == {"tar_damaged"}
     tar.unlink()
     assert codes(folder) == {"card_configs", "card_counts"}
+
+
+@pytest.mark.parametrize("first", ["default", "samples"])
+def test_parquet_beside_tars_cannot_be_a_config(make_dataset: Any, first: str):
+    """`datasets` takes the format of a repository from its first config, so a table of samples is no second config."""
+    folder = make_dataset()
+    (folder / "samples").mkdir()
+    datasets.Dataset.from_dict({"key": ["a"]}).to_parquet(str(folder / "samples" / "train.parquet"))
+    configs = {
+        "default": {"data_files": [{"split": "train", "path": "ds_*.tar"}], "default": True},
+        "samples": {"data_files": [{"split": "train", "path": "samples/train.parquet"}]},
+    }
+    order = sorted(configs, key=lambda name: name != first)
+    listed = [{"config_name": name, **configs[name]} for name in order]
+    (folder / "README.md").write_text(f"---\nconfigs: {json.dumps(listed)}\n---\n")
+    other = next(name for name in configs if name != first)
+    assert len(load_dataset(str(folder), first, split="train"))
+    with pytest.raises(Exception, match=r"tar|[Pp]arquet|magic|invalid header|bad checksum|occurred"):
+        load_dataset(str(folder), other, split="train")

@@ -41,6 +41,8 @@ from tests.builders.conftest import write_dataset
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
+TIMED = [{"caption_timestamps": None if i % 2 else [[0.0, 1.0], [1.0, 4.0]]} for i in range(8)]
+"""Metadata of the dataset that is made here: every other sample has timed captions."""
 
 
 @dataclass(frozen=True)
@@ -139,7 +141,7 @@ def main() -> int:
         if arguments and Path(arguments[0]).is_dir():
             folder = Path(arguments.pop(0)).resolve()
         else:
-            folder = write_dataset(Path(temporary) / "CLIP-Shapes", dim=512)
+            folder = write_dataset(Path(temporary) / "CLIP-Shapes", dim=512, own=TIMED)
         expected = Path(temporary) / "expected.json"
         expected.write_text(json.dumps(expectation(folder)), encoding="utf-8")
         failed = 0

@@ -1,4 +1,7 @@
-"""What `check_datasets_*.py` ask of a version of `datasets`: every sample, prepared and streamed, in typed columns."""
+"""What `check_datasets_*.py` ask of a version of `datasets`: every sample, prepared and streamed, in typed columns.
+
+And every row of the Parquet export.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet
 from datasets import load_dataset
+from exported import builders, compare_rows
 
 SPLITS = {"val": "validation"}
 
@@ -31,6 +35,11 @@ def check() -> None:
         wanted = {"key": "string", "start_time": "double", "n_frames": "int64", "truncated": "bool", "score": "double"}
         assert {name: types[name] for name in wanted} == wanted, types
         assert meta.field("timestamps").type.value_type == "double"
+        builders("parquet", folder, "--out", f"{cache}/rows")
+        for streaming in (False, True):
+            loaded = load_dataset(f"{cache}/rows", streaming=streaming, cache_dir=cache)
+            rows = [row for split in expected for row in loaded[SPLITS.get(split, split)]]
+            compare_rows(rows, expected)
 
 
 def compare(rows: Any, samples: dict[str, dict[str, Any]]) -> None:

@@ -11,13 +11,13 @@ import pytest
 from dataset_cards.evaluation.moment_retrieval import (
     TimedQuery,
     average_precision,
-    caption_windows,
     evaluate_split,
     measures,
     random_windows,
 )
-from dataset_cards.evaluation.moments import find_moments, iou, row_spans, runs_above, two_groups
+from dataset_cards.evaluation.moments import find_moments, iou, runs_above, two_groups
 from preprocess.errors import UserError
+from preprocess.formats.times import caption_windows, row_spans
 
 FIXTURE = json.loads((Path(__file__).parent / "fixtures" / "moment_retrieval.json").read_text())
 QUERIES = [TimedQuery(np.array(q["truths"]), np.array(q["found"])) for q in FIXTURE["queries"]]

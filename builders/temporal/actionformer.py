@@ -18,7 +18,7 @@ from typing import Any
 
 import yaml
 
-from builders.temporal.records import SPLIT_NAMES, Rows, Video, write_npy, write_whole
+from builders.temporal.records import SPLIT_NAMES, Rows, VideoRows, write_npy, write_whole
 from preprocess.errors import UserError
 from preprocess.formats.layout import json_bytes
 from preprocess.samples import JSON
@@ -42,7 +42,7 @@ class ActionFormerLayout:
     _videos: dict[str, JSON] = field(default_factory=dict)
     _dim: int = 0
 
-    def add(self, video: Video) -> None:
+    def add(self, video: VideoRows) -> None:
         """Writes the features of a video, and keeps its segments."""
         write_npy(self.to / "features" / f"{video.name}.npy", video.vectors)
         self._dim = video.vectors.shape[1]

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from builders.temporal.clips import clip_rows
-from builders.temporal.records import Rows, Video, write_npz, write_whole
+from builders.temporal.records import Rows, VideoRows, write_npz, write_whole
 from preprocess.errors import UserError
 from preprocess.samples import JSON, Split
 
@@ -46,7 +46,7 @@ class MomentRetrievalLayout:
     _lines: dict[Split, list[str]] = field(default_factory=dict)
     _written: int = 0
 
-    def add(self, video: Video) -> None:
+    def add(self, video: VideoRows) -> None:
         """Writes the features of a video, and keeps its queries."""
         step = float(max((video.times_s[1:] - video.times_s[:-1]).tolist(), default=0.0))
         if step > self.clip_s + 1e-6:

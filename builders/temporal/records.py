@@ -1,7 +1,7 @@
 """What a layout gets of a dataset and of each video, and the table of files that it writes.
 
-Video(name="v_uqiMw7tQ1Cc", split="val", vectors=float16 (56, 512), fps=1.0, duration_s=55.15, label=None,
-      moments=(Moment("A weight lifting tutorial is given.", ((0.28, 55.15),)), …))
+VideoRows(name="v_uqiMw7tQ1Cc", split="val", vectors=float16 (56, 512), fps=1.0, duration_s=55.15, label=None,
+          moments=(TimedCaption("A weight lifting tutorial is given.", ((0.28, 55.15),)), …))
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Rows:
 
 
 @dataclass(frozen=True, slots=True)
-class Moment:
+class TimedCaption:
     """A timed caption: its windows `[start, end]`, in seconds from the start of the embedded part."""
 
     caption: str
@@ -55,7 +55,7 @@ class Moment:
 
 
 @dataclass(frozen=True, slots=True)
-class Video:
+class VideoRows:
     """One sample.
 
     Attributes:
@@ -78,20 +78,20 @@ class Video:
     sampled_fps: float
     duration_s: float
     label: str | None
-    moments: tuple[Moment, ...]
+    moments: tuple[TimedCaption, ...]
 
 
 class FeatureLayout(Protocol):
     """The files of one project."""
 
-    def add(self, video: Video) -> None:
+    def add(self, video: VideoRows) -> None:
         """Writes what belongs to one video."""
 
     def finish(self) -> JSON:
         """Writes what belongs to all of them; returns what the side file says of this layout."""
 
 
-def moments_of(meta: JSON, origin_s: float, duration_s: float, where: str) -> tuple[Moment, ...]:
+def timed_captions(meta: JSON, origin_s: float, duration_s: float, where: str) -> tuple[TimedCaption, ...]:
     """The timed captions of a sample, their windows cut to the embedded part.
 
     Args:
@@ -113,7 +113,7 @@ def moments_of(meta: JSON, origin_s: float, duration_s: float, where: str) -> tu
         cut = ((max(0.0, start - origin_s), min(duration_s, end - origin_s)) for start, end in of_caption)
         inside = tuple((round(start, 6), round(end, 6)) for start, end in cut if end > start)
         if inside:
-            found.append(Moment(str(caption), inside))
+            found.append(TimedCaption(str(caption), inside))
     return tuple(found)
 
 

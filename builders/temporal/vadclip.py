@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from builders.temporal.records import Rows, Video, write_npy, write_whole
+from builders.temporal.records import Rows, VideoRows, write_npy, write_whole
 from preprocess.errors import UserError
 from preprocess.samples import JSON, Split
 
@@ -39,7 +39,7 @@ class VadClipLayout:
     _lists: dict[Split, list[tuple[str, str]]] = field(default_factory=dict)
     _unlabeled: int = 0
 
-    def add(self, video: Video) -> None:
+    def add(self, video: VideoRows) -> None:
         """Writes the features of a video, and lists them."""
         path = f"features/{video.name}__0.npy"
         write_npy(self.to / path, video.vectors.astype(np.float32))

@@ -17,7 +17,7 @@ from builders.export_folder import export_folder
 from builders.packed import PackedDataset, PackedSample
 from builders.temporal.actionformer import actionformer
 from builders.temporal.moment_retrieval import lighthouse, moment_detr
-from builders.temporal.records import FeatureLayout, Rows, Video, moments_of
+from builders.temporal.records import FeatureLayout, Rows, VideoRows, timed_captions
 from builders.temporal.vadclip import vadclip
 from preprocess.console import progress
 from preprocess.errors import UnknownNameError, UserError
@@ -97,7 +97,7 @@ def _ids(dataset: PackedDataset) -> dict[str, str]:
     return {sample.key: str(sample.meta.get("videoID", sample.key)) for sample in samples}
 
 
-def _video(sample: PackedSample, name: str, rows: Rows) -> Video:
+def _video(sample: PackedSample, name: str, rows: Rows) -> VideoRows:
     origin = float(sample.times_s[0])
     times = sample.times_s - origin
     duration = float(sample.meta.get("duration") or 0.0)
@@ -109,7 +109,7 @@ def _video(sample: PackedSample, name: str, rows: Rows) -> Video:
         fps = rows.stride * (len(times) - 1) / float(times[-1])
     else:
         fps = 1.0
-    return Video(
+    return VideoRows(
         name=name,
         split=sample.split,
         vectors=sample.vectors,
@@ -118,7 +118,7 @@ def _video(sample: PackedSample, name: str, rows: Rows) -> Video:
         sampled_fps=round(fps, 6),
         duration_s=duration,
         label=sample.label,
-        moments=moments_of(sample.meta, origin, duration, sample.where),
+        moments=timed_captions(sample.meta, origin, duration, sample.where),
     )
 
 

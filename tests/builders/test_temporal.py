@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from builders.temporal.clips import clip_rows
-from builders.temporal.records import moments_of
+from builders.temporal.records import timed_captions
 from builders.temporal.write import LAYOUTS, rows_of, write_features
 from preprocess.errors import DamagedFileError, UnknownNameError, UserError
 from tests.builders.conftest import DIM, MakeDataset, rows, sample, vectors
@@ -55,10 +55,10 @@ def test_the_row_of_a_clip_is_that_of_its_middle(times: Any, clip_s: float, expe
 
 def test_captions_are_cut_to_the_part_that_is_embedded() -> None:
     meta = {"captions": ["a", "b", "c"], "caption_timestamps": [[0, 12], [5, 8], [25, 40]], "timestamps": []}
-    found = moments_of(meta, 10.0, 20.0, "x")
+    found = timed_captions(meta, 10.0, 20.0, "x")
     assert [(moment.caption, moment.windows) for moment in found] == [("a", ((0.0, 2.0),)), ("c", ((15.0, 20.0),))]
     with pytest.raises(DamagedFileError, match="times of captions cannot be read"):
-        moments_of({**meta, "caption_timestamps": [["x", 1]] * 3}, 0.0, 1.0, "x")
+        timed_captions({**meta, "caption_timestamps": [["x", 1]] * 3}, 0.0, 1.0, "x")
 
 
 @pytest.mark.parametrize("sampling", [{"kind": "num_frames", "value": 8}, {"kind": "segment", "value": 8}, {}])

@@ -18,7 +18,6 @@ from preprocess.long_video.frame_format import FrameFormat
 from preprocess.long_video.latents import expected_latents
 from preprocess.long_video.scenes import SEGMENT_S
 from preprocess.long_video.tensors import Fault, FaultCode, TensorSpec, load_tensor, tensor_fault
-from preprocess.long_video.text import MAX_TOKENS
 from preprocess.samples import JSON
 
 Code = (
@@ -65,7 +64,7 @@ class Expectation:
 
     Attributes:
         frames: Size and rate of the frames that were encoded.
-        tokens: Number of tokens in a text embedding.
+        tokens: Number of tokens in a text embedding, or None for any number as long as all files agree.
         width: Embedding width, or None for any width as long as all files agree.
         seconds: Length of every episode, or None for any.
         plan: Text files of every episode by its `vid_emb`, where the plan is known.
@@ -73,7 +72,7 @@ class Expectation:
     """
 
     frames: FrameFormat = field(default_factory=FrameFormat)
-    tokens: int = MAX_TOKENS
+    tokens: int | None = None
     width: int | None = None
     seconds: int | None = None
     plan: Mapping[str, Sequence[str]] | None = None
@@ -182,7 +181,7 @@ def _leads_out(name: str) -> bool:
 
 
 class _Texts:
-    """Text embeddings, each read once; without a given width, the first valid file sets it for all."""
+    """Text embeddings, each read once; the first valid file sets the width and length that are not given."""
 
     def __init__(self, root: Path, expected: TensorSpec) -> None:
         self._root = root

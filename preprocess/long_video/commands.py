@@ -205,7 +205,10 @@ def text(
     max_tokens: Annotated[
         int | None,
         typer.Option(
-            min=8, max=65_536, help="Tokens of one embedding. [default: as before, else 493]", show_default=False
+            min=8,
+            max=65_536,
+            help="Tokens of one embedding. [default: as before, else what fits the stage: 498 for 3 s, 502 for 9 s]",
+            show_default=False,
         ),
     ] = None,
     seed: Annotated[
@@ -225,9 +228,14 @@ def text(
     device: options.Device = "auto",
     overwrite: options.Overwrite = False,
 ) -> None:
-    """Encode every text with T5, in the scene-token variants that the episodes need: bfloat16 (493, d)."""
+    """Encode every text with T5, in the scene-token variants that the episodes need: bfloat16 (498, d) for 3 s.
+
+    An episode is trained on in mini-batches of 64 tokens: each stage has the number of tokens that makes it divisible.
+    """
     from preprocess.long_video.devices import Rank
     from preprocess.long_video.encode import ModelOptions, embed_texts
+    from preprocess.long_video.jsonl import mini_batch, text_tokens
+    from preprocess.long_video.lengths import MINI_BATCH
 
     folder, rank = Folder(root), Rank.from_environment()
     _not_from_many(rank.world, overwrite)
@@ -238,13 +246,17 @@ def text(
             folder.stages(parse_stages(seconds)),
             ModelOptions(*chosen_model(folder, "text_encoder", model, revision, before), precision, device, overwrite),
             tokenizer or (folder.noted("tokenizer") if model is None else None),
-            max_tokens or before.get("max_tokens", 493),
+            max_tokens or before.get("max_tokens"),
             before.get("scene_token_seed", 0) if seed is None else seed,
             batch_size,
             also or [],
             rank,
         )
     print(f"{count.made:,} texts encoded, {count.kept:,} kept, in {count.seconds:.1f} s")
+    for stage in folder.stages(parse_stages(seconds)):
+        tokens, fits = text_tokens(folder, stage), mini_batch(folder, stage)
+        other = f"; train with mini_batch_size = {fits}" if fits < MINI_BATCH else ""
+        print(f"{tokens} tokens a text in episodes of {stage} s{other}")
     if count.cut:
         print(f"{count.cut:,} of them have more tokens than an embedding and were cut")
 

@@ -7,6 +7,8 @@ import tempfile
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 
 from preprocess.console import progress
@@ -21,7 +23,10 @@ from preprocess.long_video.components import (
 )
 from preprocess.long_video.devices import DTYPES, Rank, choose_devices
 from preprocess.long_video.folder import Folder, read_rows, require_same_settings
+from preprocess.long_video.frame_format import FrameFormat
 from preprocess.long_video.jsonl import frame_settings, read_episodes
+from preprocess.long_video.lengths import fitting_tokens
+from preprocess.long_video.scenes import SEGMENT_S
 from preprocess.long_video.segments import segment_texts
 from preprocess.long_video.tensors import TensorSpec, fault, save_tensor, tensor_fault
 from preprocess.long_video.text import (
@@ -173,7 +178,7 @@ def embed_texts(
     stages: Sequence[int],
     options: ModelOptions,
     tokenizer: str | None,
-    max_tokens: int,
+    max_tokens: int | None,
     seed: int,
     batch_size: int | None,
     extra: Iterable[Path],
@@ -186,7 +191,7 @@ def embed_texts(
         stages: Whose texts.
         options: The text encoder; its pipeline's tokenizer is taken unless `tokenizer` names another.
         tokenizer: Hub id or folder.
-        max_tokens: Length of an embedding.
+        max_tokens: Length of an embedding; None for the one that fits the length of each episode.
         seed: Of vocabulary rows that the checkpoint does not have.
         batch_size: Texts per forward pass; default: 8 on a GPU, 1 on a CPU.
         extra: More JSONL files with `scene_start`, `scene_end`, `text_0` … `text_n`.
@@ -198,7 +203,8 @@ def embed_texts(
     import torch
 
     began = time.monotonic()
-    prompts = wanted_prompts([*(folder.episodes(s) for s in stages), *extra])
+    frames = frame_settings(folder)
+    prompts = wanted_prompts([*(folder.episodes(s) for s in stages), *extra], frames, max_tokens)
     device = choose_devices(options.device, rank)[0]
     encoder = find_component(options.model, "text_encoder", options.revision)
     words = find_component(tokenizer or options.model, "tokenizer", None if tokenizer else options.revision)
@@ -221,47 +227,60 @@ def embed_texts(
         load_scene_tokens(folder.scene_tokens, tokens, model)
     else:
         save_scene_tokens(folder.scene_tokens, add_scene_tokens(tokens, model, seed))
-    expected = TensorSpec((max_tokens, record["dim"]))
-    if rank.world == 1:
-        remove_temporary(folder.text)
+    expected = {length: TensorSpec((length, record["dim"])) for length in {length for length, _ in prompts}}
+    for length in expected:
+        folder.texts(length).mkdir(parents=True, exist_ok=True)
+        if rank.world == 1:
+            remove_temporary(folder.texts(length))
     share = rank.share(prompts)
-    todo = [prompt for prompt in share if fault(folder.text / prompt.file, expected) is not None]
+    todo = [(n, prompt) for n, prompt in share if fault(folder.texts(n) / prompt.file, expected[n]) is not None]
     count = Count(kept=len(share) - len(todo))
+    size = batch_size or (1 if device == "cpu" else 8)
     with progress(len(todo), " texts", "text") as bar:
-        size = batch_size or (1 if device == "cpu" else 8)
-        for prompt, embedding, was_cut in embed_prompts(model, tokens, todo, max_tokens, size):
-            wrong = tensor_fault(embedding.to(torch.bfloat16), expected)
-            if wrong is not None:
-                raise UserError(
-                    f"the text encoder's embedding of {prompt.tagged[:60]!r} {wrong.message}",
-                    "Use --precision bf16 or fp32.",
-                )
-            save_tensor(folder.text / prompt.file, embedding)
-            count.made += 1
-            count.cut += was_cut
-            bar.update()
+        for length, of_length in groupby(todo, key=itemgetter(0)):
+            batch = [prompt for _, prompt in of_length]
+            for prompt, embedding, was_cut in embed_prompts(model, tokens, batch, length, size):
+                wrong = tensor_fault(embedding.to(torch.bfloat16), expected[length])
+                if wrong is not None:
+                    raise UserError(
+                        f"the text encoder's embedding of {prompt.tagged[:60]!r} {wrong.message}",
+                        "Use --precision bf16 or fp32.",
+                    )
+                save_tensor(folder.texts(length) / prompt.file, embedding)
+                count.made += 1
+                count.cut += was_cut
+                bar.update()
     count.seconds = time.monotonic() - began
     return count
 
 
-def wanted_prompts(files: Iterable[Path]) -> list[Prompt]:
-    """The distinct prompts of some JSONL files, in the order of their file names.
+def wanted_prompts(
+    files: Iterable[Path], frames: FrameFormat, max_tokens: int | None = None
+) -> list[tuple[int, Prompt]]:
+    """The distinct prompts of some JSONL files with the length of their embeddings, by length and file name.
+
+    Args:
+        files: Episodes, or other files with `scene_start`, `scene_end`, `text_0` … `text_n`.
+        frames: Of the episodes' videos.
+        max_tokens: The length of all embeddings; None for the one that fits the length of each episode.
 
     Raises:
         UserError: A segment has no text.
     """
-    prompts: dict[str, Prompt] = {}
+    prompts: dict[tuple[int, str], Prompt] = {}
     for path in files:
         for line, row in read_rows(path):
-            for prompt in prompts_of(segment_texts(row, path, line)):
+            segments = segment_texts(row, path, line)
+            length = max_tokens or fitting_tokens(SEGMENT_S * len(segments), frames)[0]
+            for prompt in prompts_of(segments):
                 if not prompt.text.strip():
                     raise UserError(
                         f"{path} line {line} has a segment without a text",
                         "Write the texts into scenes.jsonl (`text`), or put a .txt beside each video and run `scenes` "
                         "with --overwrite; then run `segments` again. The latents stay.",
                     )
-                prompts[prompt.file] = prompt
-    return [prompts[name] for name in sorted(prompts)]
+                prompts[length, prompt.file] = prompt
+    return [(length, prompts[length, file]) for length, file in sorted(prompts)]
 
 
 def place(model: str) -> str:

@@ -6,7 +6,7 @@ data/long-demo/
 ├── episodes/09s.jsonl      one episode a line: where its segments lie, scene flags, texts
 ├── latents/09s/<key>.pt    bfloat16 (16·L/4 + 1, 32, 60, 90), and latents/settings.json
 ├── latents/media/09s/<key>.json   size and modification time of the videos that they were made from
-├── text/<sha>_<variant>.pt bfloat16 (493, d), text/settings.json, text/scene_tokens.safetensors
+├── text/502/<sha>_<variant>.pt    bfloat16 (502, d); text/settings.json, text/scene_tokens.safetensors
 ├── train_09s.jsonl         what the training reads
 ├── rejects_<step>.jsonl    what could not be used, and why
 └── source.json             the raw folder, the models (the only file with paths of this machine)
@@ -83,6 +83,10 @@ class Folder:
     def text(self) -> Path:
         """The text embeddings of all stages."""
         return self.root / "text"
+
+    def texts(self, tokens: int) -> Path:
+        """The text embeddings of one length."""
+        return self.text / str(tokens)
 
     @property
     def text_settings(self) -> Path:

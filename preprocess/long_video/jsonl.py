@@ -1,13 +1,14 @@
 """Writes the training JSONL: the latents of each episode and the text embedding of each segment.
 
     {"vid_emb": "latents/09s/tom_09s_0000_6d1f09c2.pt",
-     "text_chunk_emb": ["text/3b6f0c2d5e7a9148_start.pt", "text/9a01d2c3b4e5f607_none.pt", "text/…_end.pt"]}
+     "text_chunk_emb": ["text/502/3b6f0c2d5e7a9148_start.pt", "text/502/9a01d2c3b4e5f607_none.pt", "text/502/…_end.pt"]}
 
 Paths are relative to the folder of the JSONL: pass that folder to `PreembeddingDataset` as `dataset_path`.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,8 +18,10 @@ from preprocess.formats.layout import read_json
 from preprocess.long_video.check import Defect, Expectation, check_file, check_rows
 from preprocess.long_video.folder import Folder, read_rows, write_rows
 from preprocess.long_video.frame_format import FrameFormat
+from preprocess.long_video.lengths import MINI_BATCH, fitting_tokens, video_tokens
+from preprocess.long_video.scenes import SEGMENT_S
 from preprocess.long_video.segments import Episode, segment_texts
-from preprocess.long_video.text import MAX_TOKENS, prompts_of
+from preprocess.long_video.text import prompts_of
 from preprocess.pipeline.ledger import Ledger
 from preprocess.samples import JSON
 
@@ -46,25 +49,39 @@ def frame_settings(folder: Folder) -> FrameFormat:
     return FrameFormat(**read_json(folder.frames))
 
 
-def plan_row(folder: Folder, episode: Episode) -> JSON:
-    """The line of an episode."""
+def text_tokens(folder: Folder, seconds: int) -> int:
+    """Tokens of the text embeddings of a stage: as given to `text`, else what fits."""
+    return read_json(folder.text_settings).get("max_tokens") or fitting_tokens(seconds, frame_settings(folder))[0]
+
+
+def mini_batch(folder: Folder, seconds: int) -> int:
+    """Tokens of the largest mini-batches, up to `MINI_BATCH`, that the episodes of a stage divide into."""
+    tokens = video_tokens(seconds, frame_settings(folder)) + seconds // SEGMENT_S * text_tokens(folder, seconds)
+    return math.gcd(tokens, MINI_BATCH)
+
+
+def plan_row(folder: Folder, episode: Episode, tokens: int) -> JSON:
+    """The line of an episode, with texts of so many tokens."""
     path = folder.episodes(episode.seconds)
     prompts = prompts_of(segment_texts(episode.to_json(), path, 0))
     latents = folder.latents(episode.seconds) / f"{episode.key}.pt"
     return {
         "vid_emb": latents.relative_to(folder.root).as_posix(),
-        "text_chunk_emb": [(folder.text / prompt.file).relative_to(folder.root).as_posix() for prompt in prompts],
+        "text_chunk_emb": [
+            (folder.texts(tokens) / prompt.file).relative_to(folder.root).as_posix() for prompt in prompts
+        ],
     }
 
 
 def expectation(folder: Folder, seconds: int) -> Expectation:
     """The expected content of the JSONL of a stage, from all files of the folder."""
     text = read_json(folder.text_settings)
-    rows = [plan_row(folder, episode) for episode in read_episodes(folder, seconds)]
+    tokens = text_tokens(folder, seconds)
+    rows = [plan_row(folder, episode, tokens) for episode in read_episodes(folder, seconds)]
     rejects = Ledger(folder.rejects("latents"))
     return Expectation(
         frames=frame_settings(folder),
-        tokens=text.get("max_tokens", MAX_TOKENS),
+        tokens=tokens,
         width=text.get("dim"),
         seconds=seconds,
         plan={row["vid_emb"]: row["text_chunk_emb"] for row in rows},

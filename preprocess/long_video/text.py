@@ -3,7 +3,7 @@
 The first segment of a scene is encoded as `<start_scene>Tom sleeps.`, the last one as `Tom sleeps.<end_scene>`, a
 segment that is both with both tokens, and all others without. Each distinct text and variant is one file:
 
-    text/3b6f0c2d5e7a9148_start.pt      bfloat16 (493, 4096)
+    text/502/3b6f0c2d5e7a9148_start.pt      bfloat16 (502, 4096)
 
 No attention mask is passed, so padding tokens are attended to, as in CogVideoX's own pipelines.
 """
@@ -27,8 +27,6 @@ Variant = Literal["none", "start", "end", "both"]
 START, END = "<start_scene>", "<end_scene>"
 SCENE_TOKENS = (END, START)
 """In the order in which ttt-video-dit adds them, so that their ids are the same."""
-
-MAX_TOKENS = 493
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import multiprocessing.forkserver
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -77,3 +78,9 @@ def build(models: Path, raw: Path) -> Build:
 def built(tmp_path_factory: pytest.TempPathFactory, build: Build) -> Folder:
     """A finished training set. Tests that change something work on a copy."""
     return build(tmp_path_factory.mktemp("built"))
+
+
+@pytest.fixture
+def copy(built: Folder, tmp_path: Path) -> Folder:
+    shutil.copytree(built.root, tmp_path / "copy")
+    return Folder(tmp_path / "copy")

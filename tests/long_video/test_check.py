@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,12 +19,6 @@ from preprocess.long_video.jsonl import check_folder
 from preprocess.samples import JSON
 
 Rows = list[JSON]
-
-
-@pytest.fixture
-def copy(built: Folder, tmp_path: Path) -> Folder:
-    shutil.copytree(built.root, tmp_path / "copy")
-    return Folder(tmp_path / "copy")
 
 
 def read(path: Path) -> Rows:

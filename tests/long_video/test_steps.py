@@ -24,12 +24,6 @@ from tests.media_files import write_video
 PLAIN = {"precision": "fp32", "device": "cpu"}
 
 
-@pytest.fixture
-def copy(built: Folder, tmp_path: Path) -> Folder:
-    shutil.copytree(built.root, tmp_path / "copy")
-    return Folder(tmp_path / "copy")
-
-
 def contents(root: Path) -> dict[str, bytes]:
     return {str(p.relative_to(root)): p.read_bytes() for p in sorted(root.rglob("*")) if p.is_file()}
 
@@ -46,7 +40,7 @@ def test_the_steps_follow_the_rules(built: Folder) -> None:
     latents = torch.load(built.root / rows[0]["vid_emb"], weights_only=True)
     assert (latents.dtype, tuple(latents.shape)) == (torch.bfloat16, (25, 32, SIZE[0] // 8, SIZE[1] // 8))
     # Only the variants that are called for.
-    assert {p.stem.split("_")[1] for p in built.text.glob("*_*.pt")} == {"start", "end", "both"}
+    assert {p.stem.split("_")[1] for p in built.texts(16).glob("*_*.pt")} == {"start", "end", "both"}
 
 
 def test_two_runs_give_the_same_bytes_and_the_second_of_one_does_nothing(
@@ -64,7 +58,7 @@ def test_what_is_bad_is_redone_and_nothing_else(copy: Folder, models: Path) -> N
     bad, gone, *others = sorted(copy.latents(3).glob("*.pt"))
     bad.write_bytes(bad.read_bytes()[:-400])
     gone.unlink()
-    text = sorted(copy.text.glob("*.pt"))[0]
+    text = sorted(copy.texts(16).glob("*.pt"))[0]
     torch.save(torch.full((16, 32), float("nan"), dtype=torch.bfloat16), text)
     left = {path: path.stat().st_mtime_ns for path in others}
     assert len(check_folder(copy)) == 4  # the text is in both stages
@@ -161,7 +155,7 @@ def test_ranks_split_the_work_and_the_result_is_the_same(
     copy: Folder, models: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = contents(copy.root)
-    for path in [*copy.root.rglob("latents/*/*.pt"), *copy.text.glob("*.pt")]:
+    for path in [*copy.root.rglob("latents/*/*.pt"), *copy.texts(16).glob("*.pt")]:
         path.unlink()
     made = []
     for rank in range(2):
@@ -258,7 +252,7 @@ def obey(error: UserError, **fill: str) -> None:
 
 def test_some_stages_are_finished_while_others_are_not(copy: Folder, models: Path) -> None:
     whole = contents(copy.root)
-    for path in [*copy.root.rglob("latents/*/*.pt"), *copy.text.glob("*.pt"), *copy.root.glob("train_*.jsonl")]:
+    for path in [*copy.root.rglob("latents/*/*.pt"), *copy.texts(16).glob("*.pt"), *copy.root.glob("train_*.jsonl")]:
         path.unlink()
     # No model is named: it is the one of the run before.
     commands.latents(copy.root, seconds="3", **PLAIN)

@@ -144,7 +144,7 @@ class DatasetSpec:
             often covers the annotations alone. It decides whether frames of them may be published.
         annotations_creators: How labels and captions were assigned, as ids of the Hub (`crowdsourced`,
             `expert-generated`, `machine-generated`, `found`, `no-annotation`); empty if unknown.
-        language_creators: How the text was written, likewise.
+        language_creators: How the text was written, likewise; empty too where the texts are names of classes.
     """
 
     name: str

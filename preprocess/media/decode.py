@@ -64,6 +64,8 @@ def decode_spans(
             if frame.pts is None or (last_pts is not None and frame.pts <= last_pts):
                 raise IndexMismatchError("frames out of order")
             last_pts = frame.pts
+            if _stands_in(frame, decoder):
+                raise IndexMismatchError("a reference is missing")
             if frame.pts < span_pts:
                 continue  # refers to the previous GOP, which this span does not include
             if frame.is_corrupt or (frame.pts == span_pts and frame.pict_type in (PictureType.P, PictureType.B)):
@@ -123,11 +125,15 @@ class WholeDecode:
             except av.FFmpegError:
                 self.damaged |= bool(pts >= first_pts)
                 continue
-            yield from self._timed(frames, index)
-        yield from self._timed(_drain(decoder), index)
+            yield from self._timed(frames, decoder, index)
+        yield from self._timed(_drain(decoder), decoder, index)
 
-    def _timed(self, frames: list[VideoFrame], index: PacketIndex) -> Iterator[tuple[int, VideoFrame]]:
+    def _timed(
+        self, frames: list[VideoFrame], decoder: VideoCodecContext, index: PacketIndex
+    ) -> Iterator[tuple[int, VideoFrame]]:
         for frame in frames:
+            if _stands_in(frame, decoder):
+                continue
             pts = frame.pts if index.ordered else int(index.pts[min(len(self._seen), len(index.pts) - 1)])
             if pts is not None:
                 self._seen.append(pts)
@@ -141,6 +147,15 @@ def _open(decoder: VideoCodecContext, path: Path) -> None:
         decoder.open()
     except av.FFmpegError as error:  # a damaged header names another codec or impossible parameters
         raise MediaError("unreadable", f"{path.name} has parameters that {decoder.name} does not decode") from error
+
+
+def _stands_in(frame: VideoFrame, decoder: VideoCodecContext) -> bool:
+    """Whether a frame is no picture of the file, but a gray one in place of a reference that is missing.
+
+    FFmpeg's decoder of MPEG-4 returns it before the pictures of a file that begins within a group of pictures, with the
+    display time of the first picture that others refer to.
+    """
+    return decoder.name == "mpeg4" and frame.pict_type == PictureType.NONE
 
 
 def _drain(decoder: VideoCodecContext) -> list[VideoFrame]:

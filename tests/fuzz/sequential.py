@@ -140,6 +140,8 @@ def _frames(path: Path, feed: Feed, in_order: bool, hold: int | None) -> dict[in
                 frames = decoder.decode(packet)
             held.extend(frames)
             for frame in frames:
+                if decoder.name == "mpeg4" and not int(frame.pict_type):  # gray, in place of a missing reference
+                    continue
                 key = next(count) if in_order else frame.pts
                 if key is not None and key not in seen:
                     seen.add(key)

@@ -18,6 +18,7 @@ from preprocess.media import frames, read_media
 from preprocess.media.sampling import Sampling
 from preprocess.media.video import read_video
 from tests.decoders import opencv_frames, torchcodec_decoder
+from tests.media.conftest import remux
 
 ONE = 1 << 16
 # (a, b, c, d) of the display matrix: column' = a * column + c * row, row' = b * column + d * row.
@@ -122,6 +123,23 @@ def test_truncated_files_keep_what_decodes(
         assert alone.truncated
         np.testing.assert_array_equal(alone.frames.pixels[0], shown.pixels[shown.on_screen(time_s)])
     assert reason_of(path, start_s=2.9) == "empty_window"
+
+
+@pytest.mark.parametrize("first", [1, 2, 7])
+def test_mpeg4_from_the_middle_of_a_gop_has_no_gray_frame(
+    first: int, make_clip: Callable[..., Path], tmp_path: Path
+) -> None:
+    """The decoder returns one in place of the reference that is missing, before the pictures and with one's time."""
+    whole = make_clip(tmp_path / "whole.avi", "mpeg4", gop=20, options={"bf": "2"})
+    path = remux(whole, tmp_path / "middle.avi", lambda packets: packets[first:])
+    with av.open(str(path)) as container:
+        decoder = container.streams.video[0].codec_context
+        decoder.thread_count = 1
+        fed = [*(packet for packet in container.demux(video=0) if packet.size), None]
+        shown = [frame.to_ndarray(format="rgb24") for packet in fed for frame in decoder.decode(packet)]
+    gray = [number for number, pixels in enumerate(shown) if pixels.std() == 0]
+    assert gray == [0]
+    np.testing.assert_array_equal(read_video(path, Sampling.every_nth(1)).frames.pixels, np.stack(shown[1:]))
 
 
 def test_a_file_cut_between_two_packets(make_clip: Callable[..., Path], tmp_path: Path) -> None:

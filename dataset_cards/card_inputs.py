@@ -18,7 +18,7 @@ from pathlib import Path
 from dataset_cards.prose import Prose, read_prose
 from dataset_cards.statistics import Row, Statistics, collect
 from preprocess.errors import UserError
-from preprocess.formats.layout import Layout, read_json, write_json
+from preprocess.formats.layout import Layout, json_bytes, read_json
 from preprocess.formats.manifest import MANIFEST_FILE, Manifest
 from preprocess.formats.manifest import read as read_manifest
 from preprocess.formats.preview import read_preview
@@ -26,6 +26,7 @@ from preprocess.formats.splits import SPLITS_FILE, read_splits
 from preprocess.formats.tar import TarTriple, iter_triples
 from preprocess.formats.triples import npy_array, parse_json
 from preprocess.samples import JSON, SPLITS, DatasetSpec, Reject, ShardReport, Split, is_url
+from preprocess.storage import write_if_changed
 from preprocess.validation import own_line
 
 RAW_SIZE = "raw_size.json"
@@ -208,5 +209,5 @@ def raw_bytes(layout: Layout) -> int | None:
         return None
     if any(map(is_url, media)):
         return None
-    write_json(note, {"files": len(media), "bytes": size, "media_sha256": digest})
+    write_if_changed(note, json_bytes({"files": len(media), "bytes": size, "media_sha256": digest}))
     return size

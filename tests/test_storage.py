@@ -12,6 +12,8 @@ import pytest
 
 from preprocess import storage
 from preprocess.errors import UserError
+from preprocess.formats.layout import Layout
+from preprocess.pipeline.index import only_run
 from preprocess.run_files import AppendLog, exclusive
 from preprocess.storage import (
     LOCK_FILE,
@@ -51,6 +53,35 @@ def test_a_file_that_fails_leaves_the_old_one_and_no_trace(tmp_path: Path) -> No
         fail_half_way()
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def left_by_a_killed_process(path: Path) -> Path:
+    """The temporary file of a process that was killed before it published `path`."""
+    pid = os.fork()
+    if not pid:
+        with atomic_file(path) as file:
+            file.write(b"half")
+            os._exit(0)
+    os.waitpid(pid, 0)
+    (left,) = (found for found in path.parent.iterdir() if found.name.startswith(f".{path.name}."))
+    assert is_temporary(left.name)
+    return left
+
+
+def test_what_a_killed_process_left_of_a_file_goes_when_it_is_written_again(tmp_path: Path) -> None:
+    left = left_by_a_killed_process(tmp_path / "a.json")
+    other = left_by_a_killed_process(tmp_path / "a.json.txt")
+    assert write_if_changed(tmp_path / "a.json", b"new")
+    assert sorted(tmp_path.iterdir()) == [other, tmp_path / "a.json"]
+    assert not left.exists()
+
+
+def test_what_a_killed_build_left_goes_with_the_next(tmp_path: Path) -> None:
+    layout = Layout(tmp_path, "CLIP-Test")
+    layout.processed.mkdir(parents=True)
+    left = [left_by_a_killed_process(path) for path in (layout.encoding, layout.samples, layout.options)]
+    with only_run(layout):
+        assert not [path for path in left if path.exists()]
 
 
 def test_a_file_is_not_there_before_it_is_whole(tmp_path: Path) -> None:

@@ -32,10 +32,11 @@ from dataset_cards.statistics import Row
 from preprocess.console import progress
 from preprocess.encoders import NoTextTowerError, TextTower, load_text_tower
 from preprocess.formats.generations import replaced_rows
-from preprocess.formats.layout import Layout, read_json, write_json
+from preprocess.formats.layout import Layout, json_bytes, read_json
 from preprocess.formats.manifest import MANIFEST_FILE, Manifest
 from preprocess.formats.manifest import read as read_manifest
 from preprocess.samples import JSON, SPLITS, ShardReport, Split
+from preprocess.storage import write_if_changed
 
 NEEDS = {
     "zero-shot": "the dataset has fewer than two labels",
@@ -163,7 +164,7 @@ def evaluate(layout: Layout, options: Options, overwrite: bool = False) -> JSON:
             found[name.replace("-", "_")] = numbers
     result: JSON = _rounded(head | {"thing": data.thing} | found | {"skipped": skipped})
     layout.work.mkdir(parents=True, exist_ok=True)
-    write_json(layout.work / FILE, result)
+    write_if_changed(layout.work / FILE, json_bytes(result))
     return result
 
 

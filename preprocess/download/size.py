@@ -26,7 +26,7 @@ from preprocess.download.http import (
     size_of_file,
 )
 from preprocess.download.run import archives
-from preprocess.download.state import DOWNLOADS, waiting
+from preprocess.download.state import DOWNLOADS, temporary_place
 from preprocess.samples import RemoteFile
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def remaining(remotes: Iterable[RemoteFile], raw: Path, wait: Wait = time.sleep)
         pending: list[tuple[str, Path]] = []
         unknown = 0
         for remote in remotes:
-            here = waiting(remote, raw / DOWNLOADS)
+            here = temporary_place(remote, raw / DOWNLOADS)
             if remote.kind != "list":
                 pending.append((remote.url, here))
                 continue

@@ -28,6 +28,7 @@ from preprocess.storage import (
     is_remote,
     location,
     reaching,
+    remove_temporary,
     write_if_changed,
 )
 
@@ -218,6 +219,8 @@ def still_rejected(
 def only_run(layout: Layout, overwrite: bool = False) -> Iterator[None]:
     """Keeps a second run out of the same output folder; with `overwrite`, empties the work folder first.
 
+    Temporary files of killed runs are removed.
+
     A run that ends before it wrote anything leaves no folder behind.
 
     Raises:
@@ -226,6 +229,8 @@ def only_run(layout: Layout, overwrite: bool = False) -> Iterator[None]:
     with exclusive(layout.work, layout.hub_name):
         if overwrite:
             clear_folder(layout.work)
+        for folder in (layout.work, layout.processed):
+            remove_temporary(folder)
         try:
             yield
         finally:

@@ -104,7 +104,12 @@ def sync(folder: Path) -> None:
 
 
 def write_if_changed(path: Path, data: bytes) -> bool:
-    """Like `write_atomic`, but leaves a file alone that has these bytes already. Returns whether it wrote."""
+    """Like `write_atomic`, but leaves a file alone that has these bytes already. Returns whether it wrote.
+
+    For files that one process at a time writes: what a killed one left of the file is removed.
+    """
+    if not is_remote(path):
+        remove_temporary(path.parent, path.name)
     with suppress(FileNotFoundError):
         if read_ranges([(path, 0, None)]) == [data]:
             return False
@@ -188,7 +193,8 @@ def remove_temporary(folder: Path, name: str | None = None) -> int:
     """
 
     def is_stale(found: str) -> bool:
-        return is_temporary(found) and (name is None or found.startswith(f"{TEMPORARY_PREFIX}{name}."))
+        final, _, _ = found.removesuffix(TEMPORARY_SUFFIX).rpartition(".")
+        return is_temporary(found) and name in (None, final.removeprefix(TEMPORARY_PREFIX))
 
     if is_remote(folder):
         stale = [folder / found for found in file_names(folder) if is_stale(found)]

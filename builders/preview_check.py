@@ -50,7 +50,7 @@ def _check_sheets(path: Path, numbers: NDArray[np.int64], found: Findings) -> No
     from PIL import Image
 
     sheets: dict[str, list[str]] = {}
-    for name, data, _ in iter_members(path):
+    for name, data, *_ in iter_members(path):
         id_, _, extension = name.partition(".")
         sheets.setdefault(id_, []).append(extension)
         if extension == "jpg":

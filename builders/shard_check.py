@@ -82,7 +82,7 @@ def scan_shard(path: Path, expected: SampleSchema) -> ShardScan:
     group: list[tuple[str, memoryview]] = []
     current = ""
     try:
-        for name, data, offset in iter_members(view, name=path.name):
+        for name, data, offset, _ in iter_members(view, name=path.name):
             if offset - BLOCK != end:
                 _check_gap(view[end : offset - BLOCK], found)
             end = offset + len(data) + -len(data) % BLOCK

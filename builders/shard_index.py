@@ -96,7 +96,7 @@ def _index(path: Path) -> Index:
         DamagedFileError: The tar is damaged, or a sample lacks a part.
     """
     samples: dict[str, dict[str, tuple[int, int]]] = {}
-    for name, data, offset in iter_members(path):
+    for name, data, offset, _ in iter_members(path):
         id_, _, extension = name.partition(".")
         samples.setdefault(id_, {})[members.canonical(extension) or extension] = (offset, len(data))
     places, extensions = [], members.extensions()

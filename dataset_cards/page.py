@@ -132,7 +132,7 @@ def _sheets(folder: Path) -> Iterator[str]:
         yield '<h2 id="contact-sheets">Contact Sheets</h2>\n<p>Embedded frames of some samples, with their times.</p>\n'
     for path, split in first:
         yield f'<h3 id="contact-sheets-{split}">{split}</h3>\n<div class="sheets">\n'
-        for name, data, _ in islice(iter_members(path), 2 * SHEETS_SHOWN):
+        for name, data, *_ in islice(iter_members(path), 2 * SHEETS_SHOWN):
             id_, _, extension = name.partition(".")
             if extension == "jpg":
                 yield f'<figure><img alt="{html.escape(id_)}" src="{_data(bytes(data), "jpeg")}">'

@@ -67,6 +67,7 @@ def samples(
     split_col: options.SplitColumn = None,
     start_col: options.StartColumn = None,
     end_col: options.EndColumn = None,
+    config: options.Config = None,
     overwrite: options.Overwrite = False,
 ) -> None:
     """List the samples in samples.jsonl, without decoding."""
@@ -78,7 +79,7 @@ def samples(
     columns = options.named_columns(
         url=url_col, id=id_col, caption=caption_col, label=label_col, split=split_col, start=start_col, end=end_col
     )
-    wanted = SourceOptions(raw, options.parse_shares(split), seed, split_protocol, columns)
+    wanted = SourceOptions(raw, options.parse_shares(split), seed, split_protocol, columns, config)
     source = resolve_sources(recipe, layouts, wanted, overwrite=overwrite)
     with only_runs(layouts, overwrite=overwrite):
         found, rejected = list_source(recipe, source)
@@ -103,6 +104,7 @@ def encode(
     split_col: options.SplitColumn = None,
     start_col: options.StartColumn = None,
     end_col: options.EndColumn = None,
+    config: options.Config = None,
     model: options.Model = None,
     revision: Annotated[str | None, typer.Option(help="Revision of the model on the Hub.", show_default=False)] = None,
     fps: options.Fps = None,
@@ -144,7 +146,7 @@ def encode(
     columns = options.named_columns(
         url=url_col, id=id_col, caption=caption_col, label=label_col, split=split_col, start=start_col, end=end_col
     )
-    of_samples = SourceOptions(raw, options.parse_shares(split), seed, split_protocol, columns)
+    of_samples = SourceOptions(raw, options.parse_shares(split), seed, split_protocol, columns, config)
     of_vectors = EncodeOptions(None, revision, options.parse_sampling(fps, sampling), precision, dtype, clip_stride)
     noted: JSON = {
         "workers": workers,

@@ -33,7 +33,11 @@ JUDGED_FROM = 20
 
 Dataset = Annotated[str, typer.Argument(help="Name of a dataset; `list` shows them.", show_default=False)]
 Raw = Annotated[
-    str | None, typer.Option(help="Raw folder or its URL, or the table file for `table`.", show_default=False)
+    str | None,
+    typer.Option(
+        help="Raw folder or its URL; for `table` a file, for `webdataset` also {000..012}.tar, for `hub` org/name.",
+        show_default=False,
+    ),
 ]
 Out = Annotated[
     Path,
@@ -84,18 +88,25 @@ Protocol = Annotated[
 ]
 
 
-def _column(name: str, holds: str, usual: str) -> Any:
-    text = f"For `table`, the column of the {holds}. [default: {usual}]"
+def _column(name: str, holds: str, usual: str, of: str = "`table`") -> Any:
+    text = f"For {of}, the column of the {holds}. [default: {usual}]"
     return typer.Option(f"--{name}-col", help=text, show_default=False)
 
 
-UrlColumn = Annotated[str | None, _column("url", "path or URL", "videoLoc")]
-IdColumn = Annotated[str | None, _column("id", "id", "videoID")]
-CaptionColumn = Annotated[str | None, _column("caption", "caption", "caption")]
-LabelColumn = Annotated[str | None, _column("label", "class", "label")]
+_BOTH = "`table` and `hub`"
+UrlColumn = Annotated[str | None, _column("url", "path or URL, or of the videos", "videoLoc, or the only one", _BOTH)]
+IdColumn = Annotated[str | None, _column("id", "id", "videoID, or the number of the row", _BOTH)]
+CaptionColumn = Annotated[str | None, _column("caption", "caption", "caption", _BOTH)]
+LabelColumn = Annotated[str | None, _column("label", "class", "label", _BOTH)]
 SplitColumn = Annotated[str | None, _column("split", "split", "split")]
 StartColumn = Annotated[str | None, _column("start", "start of the part to use, in seconds", "start_time")]
 EndColumn = Annotated[str | None, _column("end", "end of that part", "end_time")]
+Config = Annotated[
+    str | None,
+    typer.Option(
+        help="For `hub`, the configuration (subset) of the dataset. [default: its default]", show_default=False
+    ),
+]
 Fps = Annotated[float | None, typer.Option(callback=finite, help="Frames per second. [default: 1]", show_default=False)]
 FrameSampling = Annotated[
     str | None,

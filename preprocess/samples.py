@@ -190,13 +190,16 @@ class RecipeOptions:
         split: Shares of train, val and test, where the raw data gives no split.
         seed: Seed of that split.
         split_protocol: One of the spec's `split_protocols`, or None for the first.
-        columns: For `table`: which column holds the `url`, `id`, `caption`, `label`, `split`, `start` or `end`.
+        columns: For `table`: which column holds the `url`, `id`, `caption`, `label`, `split`, `start` or `end`. For
+            `hub`: the `url` (the videos or images), `id`, `caption` or `label`.
+        config: For `hub`: the configuration (subset) of the dataset, or None for its only or default one.
     """
 
     split: tuple[float, float, float] = (0.8, 0.1, 0.1)
     seed: int = 0
     split_protocol: str | None = None
     columns: Mapping[str, str] = field(default_factory=dict)
+    config: str | None = None
 
     def __post_init__(self) -> None:
         if len(self.split) != 3 or min(self.split) < 0 or not math.isclose(sum(self.split), 1.0, abs_tol=1e-6):
@@ -210,11 +213,13 @@ class Sample:
     Attributes:
         key: `[A-Za-z0-9_-]{1,200}`, unique in the dataset.
         split: `train`, `val` or `test`.
-        media: POSIX path below the raw folder, or a URL.
+        media: POSIX path below the raw folder, or a URL; or a part of that file, see `preprocess.references`.
         captions: At least one, none empty.
         label: Class name, or None for datasets without classes.
         start_s: First second of the part of the file to use, or None for its beginning.
         end_s: Where that part ends, exclusive, or None for the end of the file.
+        own_times: The part is given by the times of its first frame and of the first frame behind it, as in LeRobot's
+            datasets, and rows are at the frames' own times; see `preprocess.media.sampling.wanted_frames`.
         meta: JSON of the recipe. `videoID`, `start_time`, `end_time` and `source` given here replace what would be
             derived (key, window, media).
     """
@@ -227,6 +232,7 @@ class Sample:
     start_s: float | None = None
     end_s: float | None = None
     meta: Mapping[str, Any] = field(default_factory=dict)
+    own_times: bool = False
 
     def __post_init__(self) -> None:
         if not KEY_PATTERN.fullmatch(self.key):
@@ -259,6 +265,7 @@ class Sample:
             "start_s": self.start_s,
             "end_s": self.end_s,
             "meta": dict(self.meta),
+            **({"own_times": True} if self.own_times else {}),
         }
 
     @classmethod

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import re
+import shlex
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +14,8 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from builders.__main__ import app as builders
+from preprocess.__main__ import app
+from preprocess.media.sampling import Sampling
 from preprocess.recipes import load, names
 from tests.builders.conftest import write_dataset
 from tests.media_files import write_video
@@ -59,6 +64,35 @@ def test_the_commands_of_the_exports_run(root: Path, tmp_path: Path, monkeypatch
         assert CliRunner().invoke(builders, line.split()).exit_code == 0, line
     assert len(list(Path("rows/CLIP-Shapes").glob("*.parquet"))) == 4
     assert len(list(Path("features/CLIP-Shapes/clip_features").iterdir())) == 13
+
+
+def test_the_examples_of_other_sources_run(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The commands as `make` runs them, up to the samples that they would build, on data of the kind that they name."""
+    text = (root / "README.md").read_text(encoding="utf-8").partition("<!-- sources -->")[2]
+    commands = text.partition("<!-- /sources -->")[0].strip().strip("`").strip().splitlines()
+    raw = {name: importlib.import_module(f"tests.recipes.fixtures.{name}") for name in ("webdataset", "hub", "lerobot")}
+    shards = tmp_path / "shards"
+    shards.mkdir()
+    for number in range(13):
+        shutil.copyfile(raw["webdataset"].make(tmp_path / f"{number}") / "train-000.tar", shards / f"{number:05d}.tar")
+    here = {"s3://bucket/": f"{shards}/", "org/name": str(raw["hub"].make(tmp_path / "hub"))}
+    here["hf://datasets/org/robot"] = str(raw["lerobot"].make(tmp_path / "robot"))
+    here["--config small"] = "--config default"
+    monkeypatch.chdir(tmp_path)
+    counts = []
+    for number, command in enumerate(commands):
+        for there, local in here.items():
+            command = command.replace(there, local)
+        said = dict(word.split("=", 1) for word in shlex.split(command, comments=True)[2:])
+        options = shlex.split(said.get("ARGS", ""))
+        sampling = options[options.index("--sampling") + 1] if "--sampling" in options else "fps=1"
+        assert Sampling.parse(sampling)
+        options = [option for option in options if option not in ("--sampling", sampling)]
+        arguments = [said["DATASET"], "--raw", said["RAW"], "--out", "out", "--name", f"CLIP-{number}", *options]
+        done = CliRunner().invoke(app, ["samples", *arguments])
+        assert done.exit_code == 0, done.output
+        counts.append(int(done.stdout.split()[0]))
+    assert counts == [39, 39, 4, 6]
 
 
 def test_the_example_of_embed_runs(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -34,6 +34,7 @@ ALLOWED = {
     "preprocess.exports.frames.write_frames: rename": "publishes a folder of frames when all of them are written",
     "preprocess.exports.frames._write_rows: save": "into the temporary folder of a video",
     "preprocess.exports.frames._write_rows: copyfile": "into the temporary folder of a video",
+    "preprocess.media.fetch._copy_cell: write_bytes": "into the temporary folder of a video",
     # Into memory; the bytes are passed to write_atomic or to a browser.
     "preprocess.exports.contact_sheet.contact_sheet: save": "into memory",
     "preprocess.long_video.tensors.save_tensor: torch.save": "into memory",

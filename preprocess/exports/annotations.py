@@ -16,6 +16,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from preprocess.errors import UserError
+from preprocess.references import file_of
 from preprocess.samples import JSON, SPLITS, Sample, Split, is_url
 from preprocess.storage import write_atomic
 from preprocess.video_names import video_names as names_of
@@ -43,7 +44,7 @@ def write_annotations(samples: Sequence[Sample], folder: Path, out: Path) -> Ann
     Raises:
         UserError: All videos are missing; nothing is written.
     """
-    present = [sample for sample in samples if is_url(sample.media) or (folder / sample.media).is_file()]
+    present = [sample for sample in samples if is_url(sample.media) or (folder / file_of(sample.media)).is_file()]
     if not present:
         raise UserError(f"none of the {len(samples)} videos is below {folder}", "Check RAW.")
     there = {sample.key for sample in present}

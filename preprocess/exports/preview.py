@@ -27,6 +27,7 @@ from preprocess.formats.preview import Sheet, write_preview
 from preprocess.formats.shards import SEED
 from preprocess.media.sampling import Sampling
 from preprocess.pipeline.packed_samples import PackedTriple, choose
+from preprocess.references import file_of
 from preprocess.runtime.options import RunOptions
 from preprocess.runtime.protocol import Watch
 from preprocess.runtime.runner import Task, run_items
@@ -112,7 +113,7 @@ def make_preview(
 def _digest(sample: Sample, raw: str, sampling: Sampling, n_frames: int) -> str:
     """Identifies everything that a sheet depends on."""
     stamp: list[int] = []
-    if not is_url(sample.media) and (file := Path(raw, sample.media)).is_file():
+    if not is_url(sample.media) and (file := Path(raw, file_of(sample.media))).is_file():
         stamp = [file.stat().st_size, file.stat().st_mtime_ns]
     row = [_VERSION, sample.key, sample.media, sample.start_s, sample.end_s, str(sampling), n_frames, *stamp]
     return hashlib.sha256(canonical_json(row).encode()).hexdigest()[:32]

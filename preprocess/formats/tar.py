@@ -21,6 +21,7 @@ from typing import BinaryIO, NamedTuple
 
 from preprocess.errors import DamagedFileError
 from preprocess.formats import members
+from preprocess.formats.tar_sources import from_buffer, from_stream, mapped
 from preprocess.storage import is_remote, is_utf8
 
 BLOCK = 512
@@ -38,18 +39,17 @@ _PAX_SIZE = re.compile(r"[0-9]{1,15}")
 _MAX_CLAIM = 1 << 50  # bytes of one member; a header that claims more is damaged
 _MAX_RECORDS = 1 << 20  # bytes of PAX records or of a GNU long name
 
-_CHUNK = 16 << 20  # a stream is never asked for more at once, whatever a header claims
-
 Source = Path | bytes | bytearray | memoryview | mmap.mmap | BinaryIO
 _BUFFERS = (bytes, bytearray, memoryview, mmap.mmap)
 
 
 class Member(NamedTuple):
-    """One regular file of a tar: its name, its bytes, and where they begin in the archive."""
+    """One regular file of a tar: its name, its bytes, where they begin in the archive, and how many there are."""
 
     name: str
     data: memoryview
     offset: int
+    size: int
 
 
 class TarTriple(NamedTuple):
@@ -119,7 +119,14 @@ def end_of_archive(size: int) -> bytes:
 # --- reading ----------------------------------------------------------------------------------------------------------
 
 
-def iter_members(source: Source, *, name: object = None, strict: bool = False) -> Iterator[Member]:
+def iter_members(
+    source: Source,
+    *,
+    name: object = None,
+    strict: bool = False,
+    folders: bool = False,
+    wanted: Callable[[str, int], bool] = lambda name, size: True,
+) -> Iterator[Member]:
     """Reads the regular files of a tar, in order.
 
     A local path is mapped into memory, and a buffer is sliced: the data are views, nothing is copied. A remote path
@@ -130,6 +137,9 @@ def iter_members(source: Source, *, name: object = None, strict: bool = False) -
         name: What to call the tar in errors; a path's own name by default.
         strict: Whether anything that a shard must not have (links, devices, folders, names with `/`) is an error.
             Otherwise it is passed over. A leading `./` is taken off first. No name is ever used as a path here.
+        folders: Whether files in folders are members too, named by their whole path.
+        wanted: Of which members, by name and size, the bytes are read; the data of others is empty, and a stream that
+            can seek does not read them.
 
     Raises:
         DamagedFileError: Cut off, a wrong checksum, a number that is not plain digits, a name that is not UTF-8, or
@@ -137,13 +147,14 @@ def iter_members(source: Source, *, name: object = None, strict: bool = False) -
     """
     if isinstance(source, Path):
         name = source if name is None else name
-        source = _mapped(source)
+        source = mapped(source)
     elif is_remote(source):
         with source.open("rb") as stream:  # type: ignore[union-attr]
-            yield from iter_members(stream, name=source if name is None else name, strict=strict)
+            named = source if name is None else name
+            yield from iter_members(stream, name=named, strict=strict, folders=folders, wanted=wanted)
         return
     label = "tar" if name is None else name
-    take = _from_buffer(source) if isinstance(source, _BUFFERS) else _from_stream(source)
+    take, skip = from_buffer(source) if isinstance(source, _BUFFERS) else from_stream(source)
     offset = 0
     long_name: str | None = None
     long_size: int | None = None
@@ -159,9 +170,14 @@ def iter_members(source: Source, *, name: object = None, strict: bool = False) -
             size = long_size
         if kind in b"xgLK" and size > _MAX_RECORDS:
             raise _damaged(label, offset, f"{size:,} bytes of extended header, at most {_MAX_RECORDS:,} are read")
-        data = take(size)
         padding = -size % BLOCK
-        if len(data) < size or len(take(padding)) < padding:
+        data: bytes | memoryview
+        if kind in _REGULAR and not wanted(long_name or _name(header), size):
+            data, whole = b"", skip(size + padding)
+        else:
+            data = take(size)
+            whole = len(data) == size and len(take(padding)) == padding
+        if not whole:
             raise _damaged(label, offset, f"cut off inside {_name(header)!r}, which has {size:,} bytes")
         data_offset = offset + BLOCK
         offset = data_offset + size + padding
@@ -172,8 +188,8 @@ def iter_members(source: Source, *, name: object = None, strict: bool = False) -
                 raise _damaged(label, data_offset - BLOCK, f"the name {file!r} is not UTF-8")
             if "/" in file:
                 file = file.removeprefix("./")
-            if "/" not in file and file:
-                yield Member(file, memoryview(data), data_offset)
+            if file and (folders or "/" not in file):
+                yield Member(file, memoryview(data), data_offset, size)
                 continue
             problem = f"{file!r} is in a folder"
         elif kind == 0x78:  # x: PAX records of the next member
@@ -210,7 +226,7 @@ def iter_triples(source: Source, *, name: object = None, strict: bool = False) -
     known = {alias: one.extension for one in members.MEMBERS for alias in (one.extension, *one.aliases)}
     current = ""
     parts: dict[str, memoryview] = {}
-    for file, data, offset in iter_members(source, name=name, strict=strict):
+    for file, data, offset, _ in iter_members(source, name=name, strict=strict):
         id_, _, suffix = file.partition(".")
         extension = known.get(suffix)
         if extension is None:
@@ -247,42 +263,6 @@ def first_member(head: bytes, name: object) -> tuple[str, int, int]:
     if head[156] not in _REGULAR:
         raise _damaged(name, 0, f"{_name(head[:BLOCK])!r} is not a regular file")
     return _name(head[:BLOCK]), BLOCK, size
-
-
-def _mapped(path: Path) -> memoryview:
-    """The file as memory; unmapped when the last view of it is gone."""
-    with path.open("rb") as file:
-        if not file.seek(0, 2):
-            return memoryview(b"")
-        return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
-
-
-def _from_buffer(buffer: bytes | bytearray | memoryview | mmap.mmap) -> Callable[[int], memoryview]:
-    view = memoryview(buffer)
-    position = 0
-
-    def take(n: int) -> memoryview:
-        nonlocal position
-        start = position
-        position = start + n
-        return view[start:position]
-
-    return take
-
-
-def _from_stream(stream: BinaryIO) -> Callable[[int], bytes]:
-    def take(n: int) -> bytes:
-        data = stream.read(min(n, _CHUNK))
-        if len(data) == n or not data:
-            return data
-        pieces = [data]  # a pipe or a socket gives what it has
-        missing = n - len(data)
-        while missing and (data := stream.read(min(missing, _CHUNK))):
-            pieces.append(data)
-            missing -= len(data)
-        return b"".join(pieces)
-
-    return take
 
 
 def _checked_size(header: bytes, label: object, offset: int) -> int:

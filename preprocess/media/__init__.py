@@ -18,20 +18,27 @@ from preprocess.samples import IMAGE_SUFFIXES
 
 if TYPE_CHECKING:
     from preprocess.media.frames import DecodedMedia, FrameStream, Transform
+    from preprocess.media.local import LocalMedia
 
 
 def iter_frames(
-    path: Path, sampling: Sampling, *, start_s: float | None = None, end_s: float | None = None
+    path: LocalMedia,
+    sampling: Sampling,
+    *,
+    start_s: float | None = None,
+    end_s: float | None = None,
+    own_times: bool = False,
 ) -> FrameStream:
     """Streams the sampled frames of a video or image, one at a time; memory does not grow with the length of a video.
 
     The suffix decides whether a file is an image; an image is one frame at time 0, whatever the sampling and window.
 
     Args:
-        path: A local file.
+        path: A local file, or a part of one.
         sampling: Which frames.
         start_s: Start of the window in seconds from the first frame, None for the beginning.
         end_s: End of the window, exclusive; None for the end of the file.
+        own_times: The window names frames, and every row is at the time of its frame; see `sampling.wanted`.
 
     Returns:
         An iterable of `FrameRows`, one per distinct frame, and of `Restart`, after which everything before is void. The
@@ -41,14 +48,13 @@ def iter_frames(
         MediaError: `missing`, `unreadable`, `no_video_stream`, `truncated` (no frame at all), `empty_window`,
             `too_large`.
     """
-    path = Path(path)
     if path.suffix.lower() in IMAGE_SUFFIXES:
         from preprocess.media.images import ImageFrames
 
         return ImageFrames(path)
     from preprocess.media.video import VideoFrames
 
-    return VideoFrames(path, sampling, start_s=start_s, end_s=end_s)
+    return VideoFrames(path, sampling, start_s=start_s, end_s=end_s, own_times=own_times)
 
 
 def read_media(
@@ -94,4 +100,4 @@ def read_media_views(
     """
     from preprocess.media.frames import collect_media
 
-    return collect_media(iter_frames(path, sampling, start_s=start_s, end_s=end_s), transforms)
+    return collect_media(iter_frames(Path(path), sampling, start_s=start_s, end_s=end_s), transforms)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import av
 from av.container import InputContainer
@@ -16,6 +15,7 @@ from av.stream import Discard, Disposition
 from av.video.stream import VideoStream
 
 from preprocess.errors import MediaError
+from preprocess.media.local import LocalMedia, ffmpeg_address
 from preprocess.os_errors import is_of_machine
 
 # FFmpeg logs from its own threads: any level other than None can deadlock with the GIL.
@@ -23,23 +23,26 @@ av.logging.set_level(None)
 
 # A playlist named .mp4 must not make FFmpeg open the files it lists, nor a text file be rendered as a video. Audio
 # formats are included so that an audio file is distinguished from a broken one.
-_OPEN_OPTIONS = {
-    "protocol_whitelist": "file",
-    "format_whitelist": "3gp,aac,ac3,aiff,amr,asf,au,av1,avi,caf,dv,eac3,flac,flv,gif,h264,hevc,ivf,m4v,matroska,mov,"
-    "mp3,mpeg,mpegts,mpegvideo,mxf,nut,obu,ogg,rm,swf,vob,w64,wav,webm,wtv",
-}
+_FORMATS = (
+    "3gp,aac,ac3,aiff,amr,asf,au,av1,avi,caf,dv,eac3,flac,flv,gif,h264,hevc,ivf,m4v,matroska,mov,"
+    "mp3,mpeg,mpegts,mpegvideo,mxf,nut,obu,ogg,rm,swf,vob,w64,wav,webm,wtv"
+)
 
 
 @contextmanager
-def open_video(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
+def open_video(path: LocalMedia) -> Iterator[tuple[InputContainer, VideoStream]]:
     """Opens a file and its video stream; all other streams are discarded while reading.
+
+    Args:
+        path: A local file, or a part of one.
 
     Raises:
         MediaError: `missing`, `unreadable`, or `no_video_stream` (audio, cover art).
     """
+    address, protocols = ffmpeg_address(path)
+    options = {"protocol_whitelist": protocols, "format_whitelist": _FORMATS}
     try:
-        # "file:" keeps a colon in a file's name from being read as a protocol.
-        container = av.open(f"file:{path}", options=_OPEN_OPTIONS, metadata_errors="replace")
+        container = av.open(address, options=options, metadata_errors="replace")
     except FileNotFoundError as error:
         raise MediaError("missing", f"{path.name} does not exist") from error
     except (av.FFmpegError, OSError, ValueError) as error:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from typing import Any, cast
 
 import av
@@ -22,6 +21,7 @@ from numpy.typing import NDArray
 
 from preprocess.errors import MediaError
 from preprocess.media.frames import check_size
+from preprocess.media.local import LocalMedia
 from preprocess.media.packets import PacketIndex, mark
 
 
@@ -34,7 +34,7 @@ def decode_spans(
     source: Iterable[Packet[VideoStream]],
     index: PacketIndex,
     targets: NDArray[np.int64],
-    path: Path,
+    path: LocalMedia,
 ) -> Iterator[tuple[int, VideoFrame]]:
     """Decodes the spans that lead to the target frames, and skips other frames to which no frame refers.
 
@@ -112,7 +112,7 @@ class WholeDecode:
         return np.unique(np.array(self._seen, np.int64))
 
     def decode(
-        self, decoder: VideoCodecContext, source: Iterable[Packet[VideoStream]], index: PacketIndex, path: Path
+        self, decoder: VideoCodecContext, source: Iterable[Packet[VideoStream]], index: PacketIndex, path: LocalMedia
     ) -> Iterator[tuple[int, VideoFrame]]:
         """Yields display time and frame of all frames that come out; arguments are those of `decode_spans`."""
         _open(decoder, path)
@@ -140,7 +140,7 @@ class WholeDecode:
                 yield pts, frame
 
 
-def _open(decoder: VideoCodecContext, path: Path) -> None:
+def _open(decoder: VideoCodecContext, path: LocalMedia) -> None:
     """Opens a decoder with one thread."""
     decoder.thread_count = 1
     try:
@@ -166,7 +166,7 @@ def _drain(decoder: VideoCodecContext) -> list[VideoFrame]:
         return []
 
 
-def upright_rgb(frame: VideoFrame, to_rgb: VideoReformatter, path: Path) -> NDArray[np.uint8]:
+def upright_rgb(frame: VideoFrame, to_rgb: VideoReformatter, path: LocalMedia) -> NDArray[np.uint8]:
     """Converts a frame to uint8 `(H, W, 3)`, rotated and mirrored by the display matrix of the file.
 
     The matrix maps column and row of the decoded picture to those of the displayed picture:

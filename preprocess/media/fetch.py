@@ -3,12 +3,14 @@
 with local_file("/data/msrvtt", "videos/video7010.mp4") as path: ...      # /data/msrvtt/videos/video7010.mp4
 with local_file("s3://bucket/msrvtt", "videos/video7010.mp4") as path: ...   # a temporary copy, removed afterwards
 with local_file("", "https://example.org/video7010.mp4") as path: ...        # likewise
+with local_file("/data", "0.tar#bytes=512-10879&name=a.mp4") as part: ...    # a range of /data/0.tar, where it lies
 """
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -16,44 +18,112 @@ from urllib.parse import urlsplit
 
 from preprocess.addresses import file_url_path, public_address, refusal, scheme_of
 from preprocess.errors import MediaError, UserError
+from preprocess.media.local import FilePart, LocalMedia
+from preprocess.references import ByteRange, Cell, split_reference
 from preprocess.samples import is_url
+from preprocess.storage import copy_range, read_cell, stamp_of
 
 CONNECT_TIMEOUT_S = 30
 READ_TIMEOUT_S = 60
 """Longest silence of a server in the middle of a file; how long a whole file takes is not limited here."""
 
+_kept = threading.local()
+
 
 @contextmanager
-def local_file(raw: str | Path, media: str) -> Iterator[Path]:
-    """A local path of a sample's media, while the context lasts.
+def local_file(raw: str | Path, media: str, *, keep: bool = False) -> Iterator[LocalMedia]:
+    """The media of a sample on this machine, while the context lasts.
 
     Args:
         raw: The raw folder, or a URL that `media` is below.
-        media: POSIX path below `raw`, or a URL of its own.
+        media: POSIX path below `raw`, or a URL of its own; or a part of that file (`preprocess.references`).
+        keep: The copy of a remote file stays until another one is asked for with `keep`, or the process ends: for files
+            of which several windows are used one after the other. It is copied again when the file has changed.
 
     Yields:
-        The file itself where it is local (links inside the raw folder are followed: they are their owner's), else a
-        temporary copy with the same suffix, which is removed afterwards.
+        The file itself, or the range of it, where it is local (links inside the raw folder are followed: they are their
+        owner's), else a temporary copy with the same suffix, which is removed afterwards. Of a part, nothing else is
+        copied.
 
     Raises:
-        MediaError: `missing` (below `raw` there is no such file), `download_failed`.
+        MediaError: `missing` (below `raw` there is no such file, or the cell is empty), `unreadable` (a Parquet file
+            that cannot be read), `download_failed`.
         UserError: The package for the URL's protocol is not installed.
     """
-    local, url = media_location(raw, media)
-    if local is not None:
-        if not local.is_file():
-            raise MediaError("missing", f"{public_address(media)} does not exist")
-        yield local
+    file, part = split_reference(media)
+    local, url = media_location(raw, file)
+    if local is not None and not local.is_file():
+        raise MediaError("missing", f"{public_address(file)} does not exist")
+    if local is not None and not isinstance(part, Cell):
+        yield local if part is None else FilePart(local, part.start, part.end, part.name)
+        return
+    if keep and part is None:
+        yield _kept_copy(url, file)
         return
     with tempfile.TemporaryDirectory(prefix="media-") as folder:
-        target = Path(folder, _file_name(urlsplit(url).path if is_url(media) else media))
-        try:
-            _download(url, target)
-        except FileNotFoundError as error:
-            if is_url(media):
-                raise MediaError("download_failed", f"{public_address(url)}: FileNotFoundError") from error
-            raise MediaError("missing", f"{media} does not exist") from error
+        target = Path(folder, _file_name(part.name) if part else _url_name(url, file))
+        if isinstance(part, Cell):
+            _copy_cell(local or url, file, part, target)
+        elif isinstance(part, ByteRange):
+            _download(
+                url, file, lambda filesystem, remote: copy_range(filesystem, remote, part.start, part.end, target)
+            )
+        else:
+            _download(url, file, lambda filesystem, remote: filesystem.get_file(remote, str(target)))
         yield target
+
+
+def _kept_copy(url: str, file: str) -> Path:
+    """The copy of a remote file that this thread keeps, made unless it is there."""
+
+    def get(filesystem: Any, remote: str) -> None:
+        key = (url, stamp_of(filesystem.info(remote)))
+        if getattr(_kept, "key", None) == key:
+            return
+        drop_kept_copy()
+        folder = tempfile.TemporaryDirectory(prefix="media-")
+        path = Path(folder.name, _url_name(url, file))
+        try:
+            filesystem.get_file(remote, str(path))
+        except BaseException:
+            folder.cleanup()
+            raise
+        _kept.key, _kept.folder, _kept.path = key, folder, path
+
+    _download(url, file, get)
+    path: Path = _kept.path
+    return path
+
+
+def drop_kept_copy() -> None:
+    """Removes the copy that `local_file` keeps for this thread."""
+    if hasattr(_kept, "key"):
+        _kept.folder.cleanup()
+        _kept.__dict__.clear()
+
+
+def _url_name(url: str, file: str) -> str:
+    return _file_name(urlsplit(url).path if is_url(file) else file)
+
+
+def _copy_cell(source: Path | str, file: str, cell: Cell, target: Path) -> None:
+    """Writes the bytes of a cell to a file."""
+    import pyarrow as pa
+
+    def copy(filesystem: Any, path: str | Path) -> None:
+        try:
+            data = read_cell(filesystem, path, cell.row, cell.column)
+        except (pa.ArrowException, IndexError, KeyError) as error:
+            problem = " ".join(str(error).split())[:120]
+            raise MediaError("unreadable", f"{public_address(file)} cannot be read ({problem})") from error
+        if data is None:
+            raise MediaError("missing", f"{public_address(file)} has no bytes in row {cell.row}, {cell.column!r}")
+        target.write_bytes(data)
+
+    if isinstance(source, Path):
+        copy(None, source)
+    else:
+        _download(source, file, copy)
 
 
 def media_location(raw: str | Path, media: str) -> tuple[Path | None, str]:
@@ -78,17 +148,22 @@ def _file_name(path: str) -> str:
     return name if 0 < len(name.encode()) <= 200 and name != ".." else f"media{PurePosixPath(path).suffix[:20]}"
 
 
-def _download(url: str, target: Path) -> None:
+def _download(url: str, file: str, get: Callable[[Any, str], None]) -> None:
+    """Calls `get` with the file system of a URL and the path in it; its errors become those of `local_file`."""
     if problem := refusal(url):
         raise MediaError("download_failed", problem)
     try:
         filesystem, remote = open_filesystem(url)
-        filesystem.get_file(remote, str(target))
+        get(filesystem, remote)
     except ImportError as error:
         raise UserError(
             f"{scheme_of(url)}:// needs a package that is not installed ({error})", "Install it with pip."
         ) from error
-    except FileNotFoundError:
+    except FileNotFoundError as error:
+        if is_url(file):
+            raise MediaError("download_failed", f"{public_address(url)}: FileNotFoundError") from error
+        raise MediaError("missing", f"{file} does not exist") from error
+    except (MediaError, UserError):
         raise
     except Exception as error:  # every filesystem has exceptions of its own (aiohttp, botocore, OSError, …)
         raise MediaError(

@@ -19,12 +19,12 @@ import heapq
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from preprocess.errors import MediaError
+from preprocess.media.local import LocalMedia
 from preprocess.samples import Frames, Pixels
 from preprocess.storage import Stamp
 
@@ -73,7 +73,7 @@ class FrameStream(ABC):
         truncated: The file is incomplete or damaged; the rows hold what could be decoded. Set when iteration ends.
     """
 
-    path: Path
+    path: LocalMedia
     times_s: NDArray[np.float64]
     duration_s: float
     truncated: bool
@@ -152,7 +152,7 @@ def collect_media(stream: FrameStream, transforms: Sequence[Transform]) -> tuple
 
 
 def rows_in_order(
-    records: Iterable[FrameRows | Restart], path: Path, limit: int = REORDER_FRAMES
+    records: Iterable[FrameRows | Restart], path: LocalMedia, limit: int = REORDER_FRAMES
 ) -> Iterator[FrameRows | Restart]:
     """Puts records into the order of their rows, holding back at most `limit` of them.
 
@@ -183,7 +183,7 @@ def rows_in_order(
         yield heapq.heappop(held)[1]
 
 
-def check_size(width: int, height: int, path: Path) -> None:
+def check_size(width: int, height: int, path: LocalMedia) -> None:
     """Raises `too_large` for more than `MAX_PIXELS`."""
     if width * height > MAX_PIXELS:
         raise MediaError("too_large", f"{path.name} has frames of {width} x {height}, above {MAX_PIXELS} pixels")

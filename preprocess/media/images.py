@@ -24,6 +24,7 @@ from preprocess.media.frames import (
     check_size,
     collect_media,
 )
+from preprocess.media.local import LocalMedia, open_local
 from preprocess.os_errors import is_of_machine
 
 # The formats found in image datasets, whatever the suffix. Pillow's other formats include some that run programs.
@@ -34,8 +35,8 @@ Image.init()  # registers them by name
 class ImageFrames(FrameStream):
     """An image as a stream of one row at 0 s, with duration 0; errors are those of `read_image`."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = Path(path)
+    def __init__(self, path: LocalMedia) -> None:
+        self.path = path
 
     def __iter__(self) -> Iterator[FrameRows]:
         """Decodes the image."""
@@ -61,15 +62,19 @@ def read_image(path: Path, *, transform: Transform | None = None) -> DecodedMedi
     Raises:
         MediaError: `missing`, `unreadable`, `truncated`, `too_large`.
     """
-    (media,) = collect_media(ImageFrames(path), (transform or as_decoded,))
+    (media,) = collect_media(ImageFrames(Path(path)), (transform or as_decoded,))
     return media
 
 
-def _decode(path: Path) -> NDArray[np.uint8]:
+def _decode(path: LocalMedia) -> NDArray[np.uint8]:
     """uint8 `(H, W, 3)`."""
     try:
         # Pillow warns of large images (our own limit is checked before any pixel is decoded) and of broken EXIF.
-        with warnings.catch_warnings(action="ignore"), Image.open(path, formats=_FORMATS) as image:
+        with (
+            warnings.catch_warnings(action="ignore"),
+            open_local(path) as file,
+            Image.open(file, formats=_FORMATS) as image,
+        ):
             check_size(*image.size, path)
             return np.array(_eight_bit(ImageOps.exif_transpose(image)).convert("RGB"))
     except FileNotFoundError as error:

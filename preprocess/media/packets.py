@@ -16,7 +16,6 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
-from pathlib import Path
 
 import av
 import numpy as np
@@ -28,6 +27,7 @@ from numpy.typing import NDArray
 
 from preprocess.errors import MediaError
 from preprocess.media.container import open_video
+from preprocess.media.local import LocalMedia, local_size, open_local
 
 HELD_BYTES = 32 << 20
 """Packets stay in memory between indexing and decoding up to this size together; larger files are read twice."""
@@ -79,7 +79,7 @@ class PacketIndex:
         return bool(self.keys[0]) and bool(np.all(self.pts >= self.pts[0]))
 
 
-def packets_again(path: Path, index: PacketIndex) -> Iterator[Packet[VideoStream]]:
+def packets_again(path: LocalMedia, index: PacketIndex) -> Iterator[Packet[VideoStream]]:
     """Yields the packets of an index again, in its order: those held in memory, or read from the file."""
     if index.held is not None:
         yield from index.held
@@ -105,7 +105,7 @@ def _packets(container: InputContainer, stream: VideoStream) -> Iterator[Packet[
                 yield from (packet,) if unpack is None else unpack.filter(packet)
 
 
-def read_index(container: InputContainer, stream: VideoStream, path: Path) -> PacketIndex:
+def read_index(container: InputContainer, stream: VideoStream, path: LocalMedia) -> PacketIndex:
     """Reads all packets of the stream once.
 
     Raises:
@@ -240,7 +240,7 @@ def _last_duration(
     return round(1 / (stream.average_rate * stream.time_base)) if stream.average_rate and stream.time_base else 0
 
 
-def _is_cut(path: Path, container: InputContainer, stream: VideoStream, found: int) -> bool:
+def _is_cut(path: LocalMedia, container: InputContainer, stream: VideoStream, found: int) -> bool:
     """True if the file ends between two packets, before what its header promises; FFmpeg reports no error then.
 
     MP4 lists all packets in its header. A Matroska or WebM file gives the length of its Segment.
@@ -250,7 +250,7 @@ def _is_cut(path: Path, container: InputContainer, stream: VideoStream, found: i
         return len(stream.index_entries) > found
     if not container.format.name.startswith("matroska"):
         return False
-    with path.open("rb") as file:
+    with open_local(path) as file:
         head = file.read(4096)
     at = head.find(b"\x18\x53\x80\x67") + 4
     if at < 4 or at >= len(head) or head[at] == 0:
@@ -258,4 +258,4 @@ def _is_cut(path: Path, container: InputContainer, stream: VideoStream, found: i
     width = 9 - head[at].bit_length()
     unknown = (1 << 7 * width) - 1
     size = int.from_bytes(head[at : at + width], "big") & unknown
-    return size != unknown and at + width + size > path.stat().st_size
+    return size != unknown and at + width + size > local_size(path)

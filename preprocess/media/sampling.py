@@ -161,8 +161,7 @@ def wanted(
 
     if sampling.kind == "fps":
         rows = max(1, math.ceil((end - start - TIME_NOISE_S) * sampling.value)) if len(pts_s) > 1 else 1
-        if rows > MAX_ROWS:
-            raise TooManyRowsError(f"{sampling} gives {rows:,} rows in {end - start:,.0f} s, above {MAX_ROWS:,}")
+        _check_rows(sampling, rows, end - start)
         times = start + np.arange(rows) / sampling.value
         return _on_screen(pts_s, times), times
 
@@ -170,15 +169,68 @@ def wanted(
     if len(inside) == 0:
         times = np.array([start])
         return _on_screen(pts_s, times), times
-    n, value = len(inside), int(sampling.value)
+    indices = inside[_of_count(sampling, len(inside))]
+    return indices, pts_s[indices]
+
+
+def wanted_frames(
+    sampling: Sampling,
+    pts_s: NDArray[np.float64],
+    duration_s: float,
+    start_s: float | None = None,
+    end_s: float | None = None,
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """As `wanted`, for a window that names frames by their times, as LeRobot's episodes do: rows are at frames' times.
+
+    The window begins at the frame nearest to `start_s` and ends before the one nearest to `end_s`, so that a time that
+    was rounded, or computed from a frame rate, still names its frame. `fps` chooses the frame nearest to each k / fps
+    seconds after the first one, and each frame once: where the video is slower than `fps`, these are all frames.
+
+    Examples:
+        The second of two episodes of three frames each, at 10 frames per second:
+
+        >>> wanted_frames(Sampling.fps(5), np.arange(6) / 10, 0.6, 0.2999, 0.6001)
+        (array([3, 5]), array([0.3, 0.5]))
+    """
+    if len(pts_s) == 0:
+        return np.empty(0, np.int64), np.empty(0)
+    bounds = np.append(pts_s, max(float(duration_s), float(pts_s[-1]) + TIME_NOISE_S * 2))
+    first, stop = (
+        default if time is None else int(_nearest(bounds, np.array([float(time)]))[0])
+        for time, default in ((start_s, 0), (end_s, len(pts_s)))
+    )
+    inside = pts_s[first:stop]
+    if len(inside) == 0:
+        return np.empty(0, np.int64), np.empty(0)
+    if sampling.kind == "fps":
+        rows = math.floor((inside[-1] - inside[0]) * sampling.value + TIME_NOISE_S) + 1
+        _check_rows(sampling, rows, float(inside[-1] - inside[0]))
+        chosen = np.unique(_nearest(inside, inside[0] + np.arange(rows) / sampling.value))
+    else:
+        chosen = _of_count(sampling, len(inside))
+    return first + chosen, inside[chosen]
+
+
+def _check_rows(sampling: Sampling, rows: int, duration_s: float) -> None:
+    if rows > MAX_ROWS:
+        raise TooManyRowsError(f"{sampling} gives {rows:,} rows in {duration_s:,.0f} s, above {MAX_ROWS:,}")
+
+
+def _of_count(sampling: Sampling, n: int) -> NDArray[np.int64]:
+    """Which of `n` frames the kinds that count frames choose."""
+    value = int(sampling.value)
     if sampling.kind == "every_nth":
         chosen = np.arange(0, n, value)
     elif sampling.kind == "num_frames":
         chosen = np.unique(np.arange(value) * n // value)
     else:
         chosen = np.unique((2 * np.arange(value) + 1) * n // (2 * value))
-    indices = inside[chosen]
-    return indices, pts_s[indices]
+    return chosen
+
+
+def _nearest(pts_s: NDArray[np.float64], times_s: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Index of the display time nearest to each time; the later one in the middle between two."""
+    return np.searchsorted((pts_s[1:] + pts_s[:-1]) / 2, times_s, side="right").astype(np.int64)
 
 
 def _on_screen(pts_s: NDArray[np.float64], times_s: NDArray[np.float64]) -> NDArray[np.int64]:

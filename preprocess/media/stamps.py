@@ -14,6 +14,7 @@ from pathlib import Path, PurePosixPath
 
 from preprocess.addresses import refusal, scheme_of
 from preprocess.media.fetch import media_location, open_filesystem
+from preprocess.references import file_of
 from preprocess.samples import is_url
 from preprocess.storage import Stamp, fingerprint, fingerprints, location, stamp_of
 
@@ -25,12 +26,14 @@ _LISTED = frozenset({"s3", "gs", "gcs", "az", "abfs", "memory"})
 def media_stamp(raw: str, media: str) -> Stamp | None:
     """The stamp of one sample's media now; None where it cannot be known: there is no such file, or no answer.
 
+    Of a part of a file (a member of a tar, a cell), it is the stamp of the file.
+
     Args:
         raw: The raw folder, as a path or URL.
         media: POSIX path below `raw`, or a URL of its own; a URL takes one request.
     """
     try:
-        local, url = media_location(raw, media)
+        local, url = media_location(raw, file_of(media))
         if local is not None:
             return fingerprint(local)
         if refusal(url):
@@ -46,7 +49,12 @@ def media_stamps(raw: str, media: Iterable[str]) -> dict[str, Stamp]:
 
     Files below an object store are listed folder by folder; for every other URL its server is asked.
     """
-    wanted = set(media)
+    files = {one: file_of(one) for one in media}
+    found = _stamps_of_files(raw, set(files.values()))
+    return {one: found[file] for one, file in files.items() if file in found}
+
+
+def _stamps_of_files(raw: str, wanted: set[str]) -> dict[str, Stamp]:
     if is_url(raw) and scheme_of(raw) in _LISTED:
         listed = {one for one in wanted if not is_url(one)}
         wanted -= listed

@@ -36,23 +36,31 @@ from preprocess.media.frames import (
     check_size,
     collect_media,
 )
+from preprocess.media.local import LocalMedia
 from preprocess.media.packets import PacketIndex, packets_again, read_index
-from preprocess.media.sampling import Sampling, TooManyRowsError, wanted
+from preprocess.media.sampling import Sampling, TooManyRowsError, wanted, wanted_frames
 
 _WHOLE_DECODES = 2
 """The first may correct the choice of frames; a second that needs another correction reads a file that changes."""
 
 
 class VideoFrames(FrameStream):
-    """The sampled frames of a video file; arguments and errors are those of `read_video`."""
+    """The sampled frames of a video file; arguments and errors are those of `iter_frames`."""
 
     def __init__(
-        self, path: Path, sampling: Sampling, *, start_s: float | None = None, end_s: float | None = None
+        self,
+        path: LocalMedia,
+        sampling: Sampling,
+        *,
+        start_s: float | None = None,
+        end_s: float | None = None,
+        own_times: bool = False,
     ) -> None:
-        self.path = Path(path)
+        self.path = path
         self._sampling = sampling
         self._start_s = start_s
         self._end_s = end_s
+        self._choice = wanted_frames if own_times else wanted
 
     def __iter__(self) -> Iterator[FrameRows | Restart]:
         """Decodes the file from the beginning."""
@@ -105,7 +113,7 @@ class VideoFrames(FrameStream):
         pts_s = (display_pts - display_pts[0]) * base.numerator / base.denominator
         self.duration_s = float(pts_s[-1]) + float(index.last_duration * base)
         try:
-            chosen, self.times_s = wanted(self._sampling, pts_s, self.duration_s, self._start_s, self._end_s)
+            chosen, self.times_s = self._choice(self._sampling, pts_s, self.duration_s, self._start_s, self._end_s)
         except TooManyRowsError as error:
             raise MediaError("too_large", f"{self.path.name}: {error}") from error
         if len(chosen) == 0:
@@ -164,6 +172,6 @@ def read_video(
         MediaError: `missing`, `unreadable`, `no_video_stream`, `truncated` (no frame at all), `empty_window`,
             `too_large`.
     """
-    stream = VideoFrames(path, sampling, start_s=start_s, end_s=end_s)
+    stream = VideoFrames(Path(path), sampling, start_s=start_s, end_s=end_s)
     (media,) = collect_media(stream, (transform or as_decoded,))
     return media

@@ -18,13 +18,16 @@ from preprocess.pipeline.encode_output import read_samples
 from preprocess.pipeline.ledger import Ledger
 from preprocess.pipeline.plan import changed, sorted_by_split
 from preprocess.recipes import Recipe, entries, load, raw_data_error
+from preprocess.references import file_of
 from preprocess.run_files import exclusive
 from preprocess.samples import JSON, RecipeOptions, Reject, Sample, canonical_json, is_url
 from preprocess.storage import (
     LOCK_FILE,
     atomic_file,
+    base_folder,
     cache_folder,
     clear_folder,
+    is_pattern,
     is_remote,
     location,
     reaching,
@@ -49,8 +52,8 @@ class Source:
 
     @property
     def folder(self) -> Path:
-        """What media paths are relative to: the raw folder, or the folder of the table."""
-        return self.raw if self.raw.is_dir() else self.raw.parent
+        """What media paths are relative to: the raw folder, or the folder of the table or of the files named."""
+        return base_folder(self.raw)
 
     def to_json(self) -> JSON:
         """The content of `source.json`."""
@@ -66,6 +69,7 @@ def resolve_source(
     seed: int | None = None,
     split_protocol: str | None = None,
     columns: Mapping[str, str] | None = None,
+    config: str | None = None,
     *,
     overwrite: bool = False,
     moved: bool = False,
@@ -89,7 +93,7 @@ def resolve_source(
     if split_protocol is not None and split_protocol not in spec.split_protocols:
         raise UnknownNameError(f"split protocol of {spec.name}", split_protocol, spec.split_protocols)
     if raw is not None:
-        path = location(raw)
+        path = location(recipe.address(raw) if hasattr(recipe, "address") else raw)
         path = path if is_remote(path) else path.expanduser().resolve()
     elif "raw" in defaults:
         path = location(defaults["raw"])
@@ -105,6 +109,7 @@ def resolve_source(
         seed=defaults.get("seed", RecipeOptions().seed) if seed is None else seed,
         split_protocol=split_protocol or defaults.get("split_protocol"),
         columns=columns or defaults.get("columns", {}),
+        config=config or defaults.get("config"),
     )
     source = Source(spec.name, path, options)
     binding = () if overwrite or not before else ("dataset",) if moved else ("dataset", "raw")
@@ -119,9 +124,9 @@ def resolve_source(
 
 
 def _exists(path: Path) -> bool:
-    """Whether there is raw data; a store that cannot be reached has none, and says why."""
+    """Whether there is raw data; a store that cannot be reached says why. Of patterns, the recipe knows."""
     with reaching(path):
-        return path.exists()
+        return is_pattern(path) or path.exists()
 
 
 def read_source(recipe: Recipe, source: Source) -> list[Sample]:
@@ -209,7 +214,7 @@ def still_rejected(
             return False
         if ledger[sample.key].stage != "list" and ledger[sample.key].reason in retry:
             return False
-        there = not is_url(sample.media) and (location(raw) / sample.media).is_file()
+        there = not is_url(sample.media) and (location(raw) / file_of(sample.media)).is_file()
         return ledger[sample.key].reason != "missing" or not there
 
     return rejected

@@ -34,6 +34,7 @@ class SourceOptions:
         seed: Seed of that split.
         split_protocol: Published split to use.
         columns: Names of the columns of a table; see `RecipeOptions`.
+        config: Configuration of a dataset on the Hub.
     """
 
     raw: str | None = None
@@ -41,6 +42,7 @@ class SourceOptions:
     seed: int | None = None
     split_protocol: str | None = None
     columns: Mapping[str, str] | None = None
+    config: str | None = None
 
 
 def existing_outputs(dataset: str, out: Path) -> list[Layout]:
@@ -72,6 +74,7 @@ def resolve_sources(
             wanted.seed,
             wanted.split_protocol,
             wanted.columns,
+            wanted.config,
             overwrite=overwrite,
             like=defaults,
         )

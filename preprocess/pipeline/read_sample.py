@@ -54,8 +54,9 @@ def stream_sample(
         consume: Iterates over the stream. Its errors, too, cost only this sample, except `UserError` and `OSError`.
     """
     try:
-        with local_file(raw, sample.media) as path:
-            return consume(iter_frames(path, sampling, start_s=sample.start_s, end_s=sample.end_s))
+        window = {"start_s": sample.start_s, "end_s": sample.end_s}
+        with local_file(raw, sample.media, keep=any(time is not None for time in window.values())) as path:
+            return consume(iter_frames(path, sampling, **window, own_times=sample.own_times))
     except MediaError as error:
         stage: Stage = "find" if error.reason in ("missing", "download_failed") else "decode"
         return Reject(sample.key, sample.split, stage, error.reason, str(error))

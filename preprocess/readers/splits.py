@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterable, Iterator
 
 from preprocess.errors import RawDataError, UnknownNameError
@@ -21,6 +22,16 @@ _NAMES: dict[str, Split] = {
 def split_named(text: str) -> Split | None:
     """`val` for "Validation", "valid", "validate" or "val"; None for any other word."""
     return _NAMES.get(text.strip().lower())
+
+
+def split_in_name(path: str) -> Split | None:
+    """The split that a word of a path names, folders first.
+
+    Examples:
+        >>> split_in_name("shards/imagenet-validation-0001.tar")
+        'val'
+    """
+    return next((split for word in re.split(r"[^A-Za-z]+", path) if (split := split_named(word))), None)
 
 
 def hash_split(name: str, options: RecipeOptions) -> Split:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import datetime
 import decimal
 import math
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,19 +22,20 @@ Row = tuple[str, dict[str, Any]]
 """Place of the row in its file, for errors, and its cells; empty cells are None."""
 
 
-def read_rows(table: Path, required: tuple[str, ...] = ()) -> Iterator[Row]:
+def read_rows(table: Path, required: tuple[str, ...] = (), only: Collection[str] | None = None) -> Iterator[Row]:
     """The rows of a table, in order; its suffix is one of `TABLE_SUFFIXES`.
 
     Args:
         table: The file.
         required: Columns that a header must have. JSON Lines have no header.
+        only: Of a Parquet file, the columns that are read, where it has them; None for all.
 
     Raises:
         AnnotationError: The file is not what its suffix says, a column is missing, or a value is not JSON.
     """
     suffix = table.suffix.lower()
     if suffix == ".parquet":
-        yield from _parquet_rows(table, required)
+        yield from _parquet_rows(table, required, only)
     elif suffix == ".jsonl":
         for line, row in read_jsonl(table):
             yield f"line {line}", row
@@ -43,27 +44,32 @@ def read_rows(table: Path, required: tuple[str, ...] = ()) -> Iterator[Row]:
             yield f"line {line}", {name: value.strip() or None for name, value in cells.items()}
 
 
-def _parquet_rows(table: Path, required: tuple[str, ...]) -> Iterator[Row]:
+def _parquet_rows(table: Path, required: tuple[str, ...], only: Collection[str] | None) -> Iterator[Row]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     with table.open("rb") as stream:
         try:
             with pq.ParquetFile(stream) as file:
-                check_columns(table, file.schema_arrow.names, required)
+                names = file.schema_arrow.names
+                check_columns(table, names, required)
                 number = 0
-                for batch in file.iter_batches():
+                for batch in file.iter_batches(columns=None if only is None else [n for n in names if n in only]):
                     for row in batch.to_pylist():
                         number += 1
                         where = f"row {number}"
-                        yield where, {name: _plain(value, table, f"{where}: {name}") for name, value in row.items()}
+                        yield where, {name: plain(value, table, f"{where}: {name}") for name, value in row.items()}
         except (pa.ArrowException, OSError, ValueError, OverflowError) as error:  # what pyarrow has for damaged files
             problem = " ".join(str(error).split())[:120]
             raise AnnotationError(table, "", f"it cannot be read ({problem})", "a Parquet file") from error
 
 
-def _plain(value: Any, table: Path, where: str) -> Any:
-    """A Parquet value as JSON has it: no NaN, times in ISO 8601."""
+def plain(value: Any, table: object, where: str) -> Any:
+    """A Parquet value as JSON has it: no NaN, times in ISO 8601.
+
+    Raises:
+        AnnotationError: It is something else, such as bytes.
+    """
     if isinstance(value, decimal.Decimal):
         value = float(value)
     if isinstance(value, float):
@@ -71,9 +77,9 @@ def _plain(value: Any, table: Path, where: str) -> Any:
     if isinstance(value, (datetime.datetime, datetime.date, datetime.time)):
         return value.isoformat()
     if isinstance(value, list):
-        return [_plain(item, table, where) for item in value]
+        return [plain(item, table, where) for item in value]
     if isinstance(value, dict):
-        return {name: _plain(item, table, where) for name, item in value.items()}
+        return {name: plain(item, table, where) for name, item in value.items()}
     if value is None or isinstance(value, (str, int)):
         return value
     raise AnnotationError(table, where, f"a value of type {type(value).__name__}", "text, numbers, times, lists")

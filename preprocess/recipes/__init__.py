@@ -24,7 +24,11 @@ __all__ = ["Recipe", "entries", "expected_tree", "load", "names", "raw_data_erro
 
 
 class Recipe(Protocol):
-    """What a recipe module defines. The optional `prepare(raw: Path) -> None` makes the raw files."""
+    """What a recipe module defines.
+
+    Optional are `prepare(raw: Path) -> None`, which makes the raw files, and `address(raw: str) -> str`, which turns
+    what the user calls the raw data (`org/name` on the Hub) into a path or URL.
+    """
 
     @property
     def SPEC(self) -> DatasetSpec:

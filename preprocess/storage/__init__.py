@@ -6,6 +6,7 @@ location("s3://bucket/data")  S3Path('bucket/data', protocol='s3'), with pathlib
 
 from __future__ import annotations
 
+from preprocess.storage.cells import close_cells, read_cell
 from preprocess.storage.listing import (
     Stamp,
     file_names,
@@ -23,7 +24,13 @@ from preprocess.storage.locations import (
     output_location,
     reaching,
 )
+from preprocess.storage.patterns import (
+    base_folder,
+    expand_braces,
+    is_pattern,
+)
 from preprocess.storage.ranges import (
+    copy_range,
     read_ranges,
 )
 from preprocess.storage.writing import (
@@ -53,12 +60,17 @@ __all__ = [
     "atomic_file",
     "atomic_folder",
     "atomic_path",
+    "base_folder",
     "cache_folder",
     "clear_folder",
+    "close_cells",
+    "copy_range",
+    "expand_braces",
     "file_names",
     "files_below",
     "fingerprint",
     "fingerprints",
+    "is_pattern",
     "is_remote",
     "is_temporary",
     "is_utf8",
@@ -69,6 +81,7 @@ __all__ = [
     "output_location",
     "publish",
     "reaching",
+    "read_cell",
     "read_ranges",
     "remove",
     "remove_temporary",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from preprocess.storage.locations import filesystem_of, is_remote
 
@@ -43,6 +44,27 @@ def read_ranges(ranges: Sequence[tuple[Path, int, int | None]]) -> list[bytes]:
         block, offset = inside[i]
         result.append(data[block][offset : None if end is None else offset + end - start])
     return result
+
+
+def copy_range(filesystem: Any, path: str, start: int, end: int, target: Path) -> None:
+    """Copies a range of a remote file to a local one, in requests of at most 32 MB.
+
+    Args:
+        filesystem: The fsspec file system.
+        path: The file in it.
+        start, end: First byte, and the byte behind the last.
+        target: Is replaced.
+
+    Raises:
+        OSError: The server sends other bytes than were asked for, as those do that know no ranges.
+    """
+    with target.open("wb") as file:
+        for first in range(start, end, _MAX_BLOCK):
+            size = min(_MAX_BLOCK, end - first)
+            data = filesystem.cat_file(path, start=first, end=first + size)
+            if len(data) != size:
+                raise OSError(f"{len(data):,} bytes for a range of {size:,}")
+            file.write(data)
 
 
 def _read_local(path: Path, start: int, end: int | None) -> bytes:

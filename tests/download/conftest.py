@@ -79,15 +79,19 @@ class Handler(BaseHTTPRequestHandler):
     def send(self, served: Served) -> None:
         start, status = 0, 200
         headers = {"Content-Type": served.kind} | ({"ETag": served.etag} if served.validators else {})
-        match = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
-        same = self.headers.get("If-Range") == served.etag or not served.heeds_if_range
+        match = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
+        same = self.headers.get("If-Range", served.etag) == served.etag or not served.heeds_if_range
+        end = len(served.data)
+        if served.ranges:
+            headers["Accept-Ranges"] = "bytes"
         if match and served.ranges and same:
             start, status = int(match[1]), 206
-            headers["Content-Range"] = f"bytes {start}-{len(served.data) - 1}/{len(served.data)}"
+            end = min(int(match[2]) + 1, end) if match[2] else end
+            headers["Content-Range"] = f"bytes {start}-{end - 1}/{len(served.data)}"
             if start >= len(served.data):
                 self.answer(416, {"Content-Range": f"bytes */{len(served.data)}"}, b"")
                 return
-        body = served.data[start:]
+        body = served.data[start:end]
         if served.cuts and self.command != "HEAD":
             self.answer(status, headers, body, until=served.cuts.pop(0))
         else:

@@ -5,14 +5,20 @@ from __future__ import annotations
 import http.server
 import tempfile
 import threading
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from preprocess.errors import MediaError
 from preprocess.media.fetch import _file_name as file_name
-from preprocess.media.fetch import local_file
+from preprocess.media.fetch import drop_kept_copy, local_file
+from preprocess.media.local import FilePart, local_size, open_local
+from preprocess.references import ByteRange, Cell
+from preprocess.storage import location
 
 CONTENT = bytes(range(256)) * 5000
 
@@ -187,3 +193,71 @@ def test_chained_addresses_are_refused(server: str, tmp_path: Path, temporary: P
         error = refused("unused", url)
         assert error.reason == "download_failed"
         assert "not followed" in str(error)
+
+
+def test_the_name_of_a_part_is_no_path(tmp_path: Path, temporary: Path) -> None:
+    """Names come from tars and tables, which may be anyone's."""
+    pq.write_table(pa.table({"video": pa.array([CONTENT], pa.binary())}), tmp_path / "a.parquet")
+    for name in ("..", "x" * 250 + ".mp4", "a\nb.mp4", ".mp4"):
+        with local_file(tmp_path, Cell(0, "video", name).of("a.parquet")) as found:
+            assert isinstance(found, Path)
+            assert found.parent.parent == temporary
+            assert found.read_bytes() == CONTENT
+    assert list(temporary.iterdir()) == []
+
+
+def test_a_cell_that_has_no_bytes(tmp_path: Path, temporary: Path) -> None:
+    cells = pa.array([None, b"x"], pa.binary())
+    pq.write_table(pa.table({"video": cells, "n": [1, 2]}), tmp_path / "a.parquet")
+    (tmp_path / "b.parquet").write_bytes(b"PAR1")
+    for cell, file, reason in (
+        (Cell(0, "video", "a.mp4"), "a.parquet", "missing"),
+        (Cell(2, "video", "a.mp4"), "a.parquet", "unreadable"),
+        (Cell(0, "n", "a.mp4"), "a.parquet", "unreadable"),
+        (Cell(0, "video", "a.mp4"), "b.parquet", "unreadable"),
+        (Cell(0, "video", "a.mp4"), "c.parquet", "missing"),
+    ):
+        error = refused(tmp_path, cell.of(file))
+        assert error.reason == reason, (cell, file)
+        assert str(tmp_path) not in str(error)
+    assert list(temporary.iterdir()) == []
+
+
+def test_a_range_of_a_local_file_is_read_where_it_is(tmp_path: Path, temporary: Path) -> None:
+    (tmp_path / "0.tar").write_bytes(CONTENT)
+    with local_file(tmp_path, ByteRange(300, 1300, "a.mp4").of("0.tar")) as found:
+        assert isinstance(found, FilePart)
+        assert (found.name, found.suffix, local_size(found)) == ("a.mp4", ".mp4", 1000)
+        with open_local(found) as file:
+            assert file.read() == CONTENT[300:1300]
+            assert file.read() == b""
+            file.seek(-10, 2)
+            assert file.read(100) == CONTENT[1290:1300]
+            assert file.seek(5) == file.tell() == 5
+            assert file.read(3) == CONTENT[305:308]
+        assert list(temporary.iterdir()) == []
+    assert refused(tmp_path, ByteRange(0, 9, "a.mp4").of("1.tar")).reason == "missing"
+
+
+def test_a_copy_is_kept_for_the_next_window_of_the_same_file(temporary: Path, s3: str) -> None:
+    raw = location(f"{s3}/{uuid.uuid4().hex}")
+    for name in ("a", "b"):
+        (raw / f"{name}.mp4").write_bytes(name.encode() * 1000)
+    try:
+        with local_file(raw, "a.mp4", keep=True) as first:
+            assert isinstance(first, Path)
+            assert first.read_bytes() == b"a" * 1000
+            mark = first.stat().st_ino
+        with local_file(raw, "a.mp4", keep=True) as again:
+            assert (again, again.stat().st_ino) == (first, mark)
+        (raw / "a.mp4").write_bytes(b"c" * 1000)  # as large as before: the ETag tells
+        with local_file(raw, "a.mp4", keep=True) as changed:
+            assert changed.read_bytes() == b"c" * 1000
+        with local_file(raw, "b.mp4", keep=True) as other:
+            assert other.read_bytes() == b"b" * 1000
+        assert [path.name for path in temporary.glob("*/*")] == ["b.mp4"]
+        with pytest.raises(MediaError, match=r"c\.mp4 does not exist"), local_file(raw, "c.mp4", keep=True):
+            pass
+    finally:
+        drop_kept_copy()
+    assert list(temporary.iterdir()) == []

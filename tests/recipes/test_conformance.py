@@ -24,7 +24,7 @@ from preprocess.samples import KEY_PATTERN, SPLITS, RecipeOptions, Sample, canon
 
 NAMES = recipes.names()
 FIXTURES = Path(__file__).parent / "fixtures"
-OWN_DATA = {"folder", "table", "demo"}  # the user's own or rendered: nothing to cite
+OWN_DATA = {"folder", "table", "webdataset", "hub", "lerobot", "demo"}  # the user's own or rendered: nothing to cite
 OPTIONS = RecipeOptions()
 DERIVED = {
     "videoID",

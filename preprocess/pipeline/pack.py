@@ -144,7 +144,7 @@ def pack_dataset(
     todo = [job for job in jobs if job.shard.file not in reports]
     old = base.reports if base else []
     planned = {report.file for report in old} | {job.shard.file for job in jobs}
-    _clear(layout, settings, None if replay else order, planned, bool(todo), before)
+    _clear(layout, settings, None if base or replay else order, planned, bool(todo), before)
     kept = len(old) + len(reports)
     for report in _run(settings, todo, workers):
         reports[report.file] = report
@@ -200,8 +200,8 @@ def _clear(
 ) -> None:
     """Removes the lists and the preview if they are about to be wrong, then tars and states of an earlier plan.
 
-    The order (None: that of the output that is replayed) and the manifest of the base are written elsewhere first: what
-    is interrupted continues from them.
+    The manifest of the base is written elsewhere first, else the order (None: that of the output that is replayed): an
+    interrupted run is continued from it.
     """
     stale = [name for name in file_names(settings.out) if SHARD_NAME.fullmatch(name) and name not in planned]
     if order and (changes or stale):

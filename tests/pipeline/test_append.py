@@ -378,7 +378,7 @@ assert "generations" not in manifests.read(out / "manifest.json")
 remove_folder(work / "shards")
 restore(out, base)
 assert killed_before(12, lambda: run(append=True)) and not (out / "manifest.json").exists()
-assert killed_before(20, lambda: run(append=False)) and not (out / "manifest.json").exists()
+assert killed_before(22, lambda: run(append=False)) and not (out / "manifest.json").exists()
 assert {name: data for name, data in state(out).items() if name in kept} != kept
 pack.pack_dataset(layout, spec, per_shard=20)
 assert state(out) == anew

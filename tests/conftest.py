@@ -46,7 +46,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
-    config.cache.set(SKIPPED, sorted(report.nodeid for report in terminalreporter.stats.get("skipped", ())))
+    if hasattr(config, "cache"):  # not with `-p no:cacheprovider`
+        config.cache.set(SKIPPED, sorted(report.nodeid for report in terminalreporter.stats.get("skipped", ())))
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -96,7 +96,7 @@ class Processed:
         raise UnknownNameError("kind of processed dataset", str(wanted), KINDS)
 
     def prepare(self) -> None:
-        """Creates the folders and removes what killed runs left; before any worker starts."""
+        """Creates the folders and removes what killed runs or workers left; while no worker runs."""
         for split in SPLITS:
             make_folder(self.folder / split)
             remove_temporary(self.folder / split)

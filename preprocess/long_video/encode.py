@@ -134,9 +134,7 @@ def encode_latents(
     episodes = [episode for seconds in stages for episode in read_episodes(folder, seconds)]
     for seconds in stages:
         folder.latents(seconds).mkdir(parents=True, exist_ok=True)
-        if rank.world == 1:
-            remove_temporary(folder.latents(seconds))
-            remove_temporary(folder.latents_media(seconds))
+    _remove_temporary_latents(folder, stages, rank)
     share = rank.share(episodes)
     with tempfile.TemporaryDirectory(prefix="long-video-") as claims:
         settings = LatentSettings(
@@ -167,10 +165,19 @@ def encode_latents(
                 count.made += report.made
                 count.changed += report.changed
                 count.kept += not report.made
+    _remove_temporary_latents(folder, stages, rank)
     if rank.world == 1:  # others' rejects are in the file, not in this memory
         ledger.keep(_still_rejected(folder, stages))
     count.seconds = time.monotonic() - began
     return count
+
+
+def _remove_temporary_latents(folder: Folder, stages: Sequence[int], rank: Rank) -> None:
+    """Of killed runs or workers; while no worker runs, unless other ranks may be writing."""
+    if rank.world == 1:
+        for seconds in stages:
+            remove_temporary(folder.latents(seconds))
+            remove_temporary(folder.latents_media(seconds))
 
 
 def embed_texts(

@@ -16,6 +16,7 @@ from preprocess.runtime.options import RunOptions
 from preprocess.runtime.protocol import Watch
 from preprocess.runtime.runner import Task, run_items
 from preprocess.samples import JSON, Reject, Split, Stage, canonical_json, safe_key
+from preprocess.storage import remove_temporary
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +151,7 @@ def look_at(
             rejects.append(report)
         else:
             found[report.key] = report.detected
+    remove_temporary(folder.found)  # of killed runs or workers
     return found, rejects
 
 

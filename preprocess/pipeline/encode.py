@@ -163,6 +163,8 @@ def _prepare(
 def _finish(run: _Run, samples: Sequence[Sample], stamps: Mapping[str, Stamp | None], began: float) -> EncodeReport:
     """Puts rejects and journal in order and notes the numbers of the run."""
     layout, counts = run.output.layout, run.counts
+    if run.todo:
+        run.processed.prepare()
     done = {split: run.processed.keys(split) for split in SPLITS}
     run.ledger.keep(sample.key for sample in samples if sample.key not in done[sample.split])
     known = [sample.key for sample in samples if sample.key in done[sample.split] or sample.key in run.ledger]

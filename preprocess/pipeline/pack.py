@@ -243,6 +243,8 @@ def _run(settings: PackSettings, jobs: Sequence[Job], workers: int) -> Iterator[
             yield done.result
         else:
             failed.append(done)
+    for folder in (settings.out, settings.states):
+        remove_temporary(folder)  # of workers that were killed
     for done in sorted(failed, key=lambda one: one.key):
         assert isinstance(done.result, UserError)
         raise done.result

@@ -195,6 +195,7 @@ ANNOTATIONS = {
         "test/metadata.jsonl",
         "test/metadata.parquet",
     ),
+    "webdataset": ("train-000.tar", "val/0.tar"),
 }
 """Beyond what the fixtures of the conformance tests have."""
 

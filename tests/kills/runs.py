@@ -157,12 +157,16 @@ class Run:
         return code, self.errors.read_text()
 
 
+State = tuple[dict[str, str], object]
+"""Digests of files by path, and what a step adds to them."""
+
+
 @dataclass(frozen=True)
 class Calm:
     """An undisturbed run: its processor time, and the state it ends with."""
 
     processor_s: float
-    state: object
+    state: State
 
 
 def undisturbed(step: Step, folder: Path) -> Calm:
@@ -206,7 +210,7 @@ def kill_and_finish(step: Step, calm: Calm, kills: Sequence[Kill], folder: Path,
                 hit.append(str(kill))
                 since.append(str(kill))
             if code == 0:
-                assert state(step, data) == calm.state, f"{what}: other bytes"
+                assert not (files := differing(state(step, data), calm.state)), f"{what}: other bytes in {files}"
                 shutil.rmtree(data)
                 step.prepare(data)
                 since.clear()
@@ -242,7 +246,13 @@ def check_end(kill: Kill | None, code: int, errors: str, what: str) -> None:
         assert (code, errors) == (128 + kill.number, INTERRUPTED), what
 
 
-def state(step: Step, folder: Path) -> object:
+def differing(one: State, other: State) -> list[str]:
+    """The files and folders that are not the same, and what a step adds to them."""
+    files = sorted(path for path in {*one[0], *other[0]} if one[0].get(path) != other[0].get(path))
+    return files + (["what the step adds"] if one[1] != other[1] else [])
+
+
+def state(step: Step, folder: Path) -> State:
     """Every file with its SHA-256, and every folder: temporary ones would show."""
     paths = [path for path in sorted(folder.rglob("*")) if path.name not in ABOUT_THE_RUN]
     return {str(path.relative_to(folder)): _digest(path, folder) for path in paths}, step.more(folder)

@@ -44,7 +44,7 @@ from preprocess.runtime.options import RunOptions
 from preprocess.runtime.protocol import Watch
 from preprocess.runtime.runner import Task, run_items
 from preprocess.samples import EncodeReport, Reject
-from preprocess.storage import fingerprint
+from preprocess.storage import atomic_file, fingerprint
 from tests.media_files import all_frames, write_audio, write_video
 from tests.object_store import copy_folder
 from tests.pipeline.conftest import on_disk
@@ -242,10 +242,14 @@ class KilledOnce(BadDecoder):
     """A worker that something outside kills while it decodes a good video, as the kernel does when memory is short."""
 
     def fail(self) -> None:
-        mark = self.settings.targets[0].processed.folder / "killed"
+        processed = self.settings.targets[0].processed.folder
+        mark = processed / "killed"
         if not mark.exists():
             mark.touch()
-            os.kill(os.getpid(), signal.SIGKILL)
+            with atomic_file(processed / "train" / "half.npy") as file:
+                file.write(b"half")
+                file.flush()
+                os.kill(os.getpid(), signal.SIGKILL)
 
 
 def test_a_worker_killed_from_outside_costs_nothing(

@@ -25,6 +25,7 @@ from preprocess.pipeline.pack_plan import Job
 from preprocess.runtime.protocol import Watch
 from preprocess.runtime.runner import Task
 from preprocess.samples import Reject, Sample, canonical_json
+from preprocess.storage import atomic_file
 from tests.object_store import remove_folder
 from tests.pipeline.conftest import on_disk
 from tests.pipeline.packing import (
@@ -140,7 +141,7 @@ def test_an_error_in_a_worker_comes_through_and_finished_shards_stay(work: Path,
 
 @dataclass(frozen=True)
 class DyingPacker(pack.PackJobs):
-    """The real function, in processes that die on one shard: always, or the first time."""
+    """The real function, in processes that die in the middle of one shard: always, or the first time."""
 
     def __call__(self, task: Task[Job], watch: Watch) -> Iterator[pack.Packed]:
         mark = self.settings.states / "died"
@@ -148,7 +149,10 @@ class DyingPacker(pack.PackJobs):
             if job.key == "ds_00001.tar" and not (mark.exists() and self.settings.out.parent.name == "once"):
                 watch(job.key)
                 mark.touch()
-                os.kill(os.getpid(), signal.SIGKILL)
+                with atomic_file(self.settings.out / job.key) as file:
+                    file.write(b"half")
+                    file.flush()
+                    os.kill(os.getpid(), signal.SIGKILL)
         yield from pack.PackJobs.__call__(self, task, watch)
 
 

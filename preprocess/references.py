@@ -76,7 +76,7 @@ def split_reference(media: str) -> tuple[str, Part | None]:
         if found["row"] is not None:
             return found["file"], Cell(int(found["row"]), unquote(found["column"]), name)
         return found["file"], ByteRange(int(found["first"]), int(found["last"]) + 1, name)
-    except ValueError:  # what looks like one and is none: a file of that name
+    except ValueError:  # it only looks like one: a file of that name
         return media, None
 
 

@@ -20,7 +20,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 import pytest
 from hypothesis import Phase, settings
 
-# A busy machine is no failure: how long one example takes is not a property under test.
+# A busy machine is not a failure: how long one example takes is not a property under test.
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
 # For `tests.mutants`: that an example fails is enough, the smallest one takes half a minute.

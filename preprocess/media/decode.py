@@ -150,7 +150,7 @@ def _open(decoder: VideoCodecContext, path: LocalMedia) -> None:
 
 
 def _stands_in(frame: VideoFrame, decoder: VideoCodecContext) -> bool:
-    """Whether a frame is no picture of the file, but a gray one in place of a reference that is missing.
+    """Whether a frame is not a picture of the file but a gray one in place of a missing reference.
 
     FFmpeg's decoder of MPEG-4 returns it before the pictures of a file that begins within a group of pictures, with the
     display time of the first picture that others refer to.

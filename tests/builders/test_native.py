@@ -271,7 +271,7 @@ def test_a_preview_that_is_cut_or_gone_is_found(make_dataset: Any, dataset_spec:
 
 @pytest.mark.parametrize("first", ["default", "samples"])
 def test_parquet_beside_tars_cannot_be_a_config(make_dataset: Any, first: str):
-    """`datasets` takes the format of a repository from its first config, so a table of samples is no second config."""
+    """`datasets` takes the format of a repository from its first config, so a table cannot be a second config."""
     folder = make_dataset()
     (folder / "samples").mkdir()
     datasets.Dataset.from_dict({"key": ["a"]}).to_parquet(str(folder / "samples" / "train.parquet"))

@@ -113,7 +113,7 @@ class Handler(BaseHTTPRequestHandler):
 
 class Server(ThreadingHTTPServer):
     def handle_error(self, request: object, client_address: object) -> None:
-        """A client that hangs up early, as these do, is no error."""
+        """A client that hangs up early, as these do, is not an error."""
 
 
 @pytest.fixture

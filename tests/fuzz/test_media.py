@@ -20,7 +20,7 @@ from preprocess.samples import Reject
 from tests.fuzz.media import NAMES, Mutant, ReadMutants, write_media
 from tests.fuzz.sequential import full_decode
 
-TIME_LIMIT_S = 120  # of one mutant; a busy machine is no hang
+TIME_LIMIT_S = 120  # of one mutant; a busy machine is not a hang
 MEMORY_LIMIT = 2 << 30
 
 

@@ -54,7 +54,7 @@ def test_faults_of_a_file_become_rejects(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("address", ["ssh://host/a.mp4", "http://127.0.0.1:9/a.mp4"])
 def test_an_address_that_does_not_answer_is_not_found(address: str, tmp_path: Path) -> None:
-    """It is no fault of decoding, so it does not count as one."""
+    """It is not a fault of decoding, so it does not count as one."""
     found = read_sample_views(Sample("k", "test", address, ("x",)), str(tmp_path), Sampling.fps(1), (halve,))
     assert isinstance(found, Reject)
     assert (found.stage, found.reason) == ("find", "download_failed")

@@ -106,7 +106,13 @@ def encode(
     end_col: options.EndColumn = None,
     config: options.Config = None,
     model: options.Model = None,
-    revision: Annotated[str | None, typer.Option(help="Revision of the model on the Hub.", show_default=False)] = None,
+    revision: Annotated[
+        str | None,
+        typer.Option(
+            help="Revision of the model on the Hub. That of a raw dataset stands in --raw: org/name@revision.",
+            show_default=False,
+        ),
+    ] = None,
     fps: options.Fps = None,
     sampling: options.FrameSampling = None,
     precision: Annotated[str, typer.Option(help="auto, fp32 (exact), bf16 or fp16.")] = "auto",

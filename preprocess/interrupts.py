@@ -16,17 +16,18 @@ import contextlib
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from types import FrameType
-from typing import Any, NoReturn
+from typing import NoReturn
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
-_PYTHONS: dict[int, Any] = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
 _LINE = "interrupted. Run the same command again to continue: finished work is kept.\n"
 _IMPORTING = "<frozen importlib._bootstrap>"
 
 _handler: Callable[[int, FrameType | None], None] | None = None
+_forking = threading.local()
 
 
 class Interrupted(KeyboardInterrupt):
@@ -90,13 +91,26 @@ def _on_signals(handler: Callable[[int, FrameType | None], None]) -> None:
             signal.signal(number, handler)
 
 
-def _after_fork() -> None:
-    for number, handler in _PYTHONS.items():
-        if _handler is not None and signal.getsignal(number) is _handler:
-            signal.signal(number, handler)
+def _before_fork() -> None:
+    # Held back until the child has handlers of its own: Python forgets what arrives earlier, and who sent it, such as
+    # `Pool.terminate`, would wait for the child without end.
+    _forking.mask = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
 
 
-os.register_at_fork(after_in_child=_after_fork)
+def _after_fork_in_parent() -> None:
+    signal.pthread_sigmask(signal.SIG_SETMASK, _forking.mask)
+
+
+def _after_fork_in_child() -> None:
+    ours = [number for number in SIGNALS if _handler is not None and signal.getsignal(number) is _handler]
+    for number in ours:
+        signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, _forking.mask)  # what was held back ends the child here
+    if signal.SIGINT in ours:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)
 
 
 def _is_importing(frame: FrameType | None) -> bool:

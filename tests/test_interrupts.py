@@ -149,3 +149,28 @@ def test_a_forked_process_neither_prints_nor_cleans_up_for_its_parent(root: Path
     assert (code, printed) == (0, "started\n1 True\n")
     assert errors.rstrip().endswith("KeyboardInterrupt")
     assert LINE not in errors
+
+
+FORKED_AND_KILLED_AT_ONCE = """
+import time
+import multiprocessing
+
+with as_one_line(before_end=lambda: print("before end", flush=True)):
+    context = multiprocessing.get_context("fork")
+    expected = {-SIGNAL, 1} if SIGNAL == signal.SIGINT else {-SIGNAL}  # 1: it was at work, and left by an exception
+    for _ in range(300):
+        process = context.Process(target=time.sleep, args=(1000,))
+        process.start()
+        os.kill(process.pid, SIGNAL)
+        process.join(30)
+        assert process.exitcode in expected, process.exitcode
+        process.close()
+"""
+
+
+def test_a_signal_right_after_the_fork_is_not_lost(root: Path) -> None:
+    """As of a pool that is terminated when another of its workers has done all: it would be waited for without end."""
+    assert run(FORKED_AND_KILLED_AT_ONCE, 15, root=root) == (0, "", "")
+    code, printed, errors = run(FORKED_AND_KILLED_AT_ONCE, 2, root=root)
+    assert (code, printed) == (0, "")
+    assert LINE not in errors

@@ -8,6 +8,7 @@ if __name__ == "__main__":
     interrupts.end_at_once()  # until `run` takes over
 
 import inspect
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -134,6 +135,8 @@ def encode(
     time_limit: options.TimeLimit = 600,
     max_memory: options.MaxMemory = None,
     executor: options.Executor = "local",
+    cpus_per_actor: options.CpusPerActor = None,
+    gpus_per_actor: options.GpusPerActor = None,
     max_reject_rate: options.MaxRejectRate = None,
     processed: options.ProcessedAs = None,
     check_urls: options.CheckUrls = True,
@@ -147,7 +150,16 @@ def encode(
     from preprocess.pipeline.outputs import SourceOptions
     from preprocess.pipeline.settings import EncodeOptions
 
-    run = options.run_options(workers, time_limit, max_memory, executor, device=device, batch_size=batch_size)
+    run = options.run_options(
+        workers,
+        time_limit,
+        max_memory,
+        executor,
+        device=device,
+        batch_size=batch_size,
+        cpus_per_actor=cpus_per_actor,
+        gpus_per_actor=gpus_per_actor,
+    )
     recipe, models = options.open_outputs(dataset, out, name, model)
     columns = options.named_columns(
         url=url_col, id=id_col, caption=caption_col, label=label_col, split=split_col, start=start_col, end=end_col
@@ -159,6 +171,8 @@ def encode(
         "time_limit": time_limit,
         "max_memory": max_memory,
         "executor": executor,
+        "cpus_per_actor": cpus_per_actor,
+        "gpus_per_actor": gpus_per_actor,
         "device": device,
         "batch_size": batch_size,
         "max_reject_rate": max_reject_rate,
@@ -195,6 +209,8 @@ def retry(
     max_memory: options.MaxMemory = None,
     batch_size: options.BatchSize = None,
     executor: options.Executor = "local",
+    cpus_per_actor: options.CpusPerActor = None,
+    gpus_per_actor: options.GpusPerActor = None,
     max_reject_rate: options.MaxRejectRate = None,
     check_urls: options.CheckUrls = True,
 ) -> None:
@@ -209,12 +225,14 @@ def retry(
     recipe, models = options.open_outputs(dataset, out, name, model)
     before = read_json(models[0][0].options)
     given = {"workers": workers, "time_limit": time_limit, "max_memory": max_memory, "executor": executor}
+    given |= {"cpus_per_actor": cpus_per_actor, "gpus_per_actor": gpus_per_actor}
     given |= {"device": device, "batch_size": batch_size, "max_reject_rate": max_reject_rate, "check_urls": check_urls}
     chosen = options.given(ctx, given, before.get(ENCODE, {}))
     rate, check_urls = chosen.pop("max_reject_rate"), chosen.pop("check_urls")
     run = options.run_options(**chosen, retry=reasons)
     _encode(recipe, models, SourceOptions(), EncodeOptions(), run, rate, check_urls=check_urls)
-    shards(dataset, out, name, model, **before.get(PACK, {}), workers=chosen["workers"])
+    where_packed = {"workers": chosen["workers"], "executor": chosen["executor"]}
+    shards(dataset, out, name, model, **before.get(PACK, {}), **where_packed)
 
 
 @app.command()
@@ -259,6 +277,7 @@ def shards(
         ),
     ] = None,
     workers: options.Workers = None,
+    executor: options.Executor = "local",
 ) -> None:
     """Pack the triples into tars, with splits.csv and manifest.json.
 
@@ -268,8 +287,8 @@ def shards(
     from preprocess.pipeline.index import only_run
     from preprocess.pipeline.outputs import appended_output, packing_order
     from preprocess.pipeline.pack import pack_dataset
-    from preprocess.runtime.machine import usable_cores
 
+    options.run_options(workers, math.inf, None, executor)
     recipe, models = options.open_outputs(dataset, out, name, model)
     layouts = [layout for layout, _ in models]
     for layout in sorted(layouts, key=lambda one: packed_order(one) is None):  # a new one is packed like the others
@@ -283,7 +302,8 @@ def shards(
                 **order,
                 append=append,
                 like=like,
-                workers=workers or usable_cores(),
+                workers=workers,
+                executor=executor,
             )
         count = sum(split["samples"] for split in packed.manifest["splits"].values())
         tars = packed.written + packed.kept

@@ -126,7 +126,28 @@ MaxMemory = Annotated[
 ]
 Executor = Annotated[
     str,
-    typer.Option(help="Where work runs: local (worker processes), inline (this process), or module:factory."),
+    typer.Option(
+        help="Where work runs: local (worker processes), inline (this process), ray (a cluster: that of RAY_ADDRESS, "
+        "else one on this machine), or module:factory."
+    ),
+]
+CpusPerActor = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        max=MAX_WORKERS,
+        help="With --executor ray, cores of an actor. [default: those of its machine, or a share per GPU]",
+        show_default=False,
+    ),
+]
+GpusPerActor = Annotated[
+    int | None,
+    typer.Option(
+        min=0,
+        max=MAX_WORKERS,
+        help="With --executor ray, GPUs of an actor. [default: 1 where the cluster has any]",
+        show_default=False,
+    ),
 ]
 MaxRejectRate = Annotated[
     float | None,
@@ -298,6 +319,8 @@ def run_options(
     device: str = "auto",
     batch_size: int | None = None,
     retry: Collection[Reason] = (),
+    cpus_per_actor: int | None = None,
+    gpus_per_actor: int | None = None,
 ) -> RunOptions:
     """The runtime options of a command line, checked before anything is written.
 
@@ -309,6 +332,8 @@ def run_options(
         device: Where models run.
         batch_size: Rows per forward pass.
         retry: Reasons of rejects that are tried again.
+        cpus_per_actor: Cores of an actor of a Ray cluster.
+        gpus_per_actor: GPUs of one.
 
     Raises:
         UserError: A value is out of range, there is no such executor, or the device cannot be used here.
@@ -322,8 +347,9 @@ def run_options(
         )
     memory = None if max_memory is None else int(max_memory * 1e9)
     find_executor(executor)
-    options = RunOptions(workers, device, batch_size, time_limit, memory, frozenset(retry), executor)
-    if device not in ("auto", "cpu"):  # for these two, it is not necessary to wait for torch here
+    actor = (cpus_per_actor, gpus_per_actor)
+    options = RunOptions(workers, device, batch_size, time_limit, memory, frozenset(retry), executor, *actor)
+    if device not in ("auto", "cpu") and executor != "ray":  # for these two, it is not necessary to wait for torch here
         from preprocess.encoders.devices import choose_device
 
         choose_device(device)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING
 from preprocess import storage
 from preprocess.console import waiting
 from preprocess.encoders import encoder_spec
+from preprocess.errors import UserError
 from preprocess.formats.layout import Layout, json_bytes, note_report, read_json, write_json
 from preprocess.formats.processed import KIND_FIELD, Processed
 from preprocess.media.sampling import Sampling
@@ -24,12 +26,13 @@ from preprocess.pipeline.ledger import Ledger
 from preprocess.pipeline.settings import Encoding
 from preprocess.runtime.executors import make_executor
 from preprocess.runtime.options import RunOptions
-from preprocess.runtime.protocol import Watch
+from preprocess.runtime.protocol import Machine, Watch
 from preprocess.runtime.runner import PER_TASK, Task, run_items
 from preprocess.samples import SPLITS, CaptionMode, EncodeReport, Reject, Sample, is_url
 from preprocess.storage import Stamp, location, write_if_changed
 
 if TYPE_CHECKING:
+    from preprocess.encoders.spec import Precision
     from preprocess.pipeline.targets import EncodeItem, EncoderTarget
     from preprocess.pipeline.write import WrittenSample
 
@@ -197,12 +200,19 @@ def _reports(
 
     places = [location(raw), *(run.output.layout.out for run in runs)]
     preload = tuple(dict.fromkeys((*PRELOAD, *(module for place in places for module in storage.modules(place)))))
-    make_executor(options, preload)  # its workers' imports go on while this process imports torch to look for a GPU
+    executor = make_executor(options, preload)  # its workers' imports go on while this process imports torch
     with waiting("loading PyTorch"):
         from preprocess.encoders.devices import choose_device
 
-        devices = choose_device(options.device)
-        targets = tuple(_target(run, devices[0], options.batch_size) for run in runs)
+        machine = executor.machine
+        if machine is None:
+            devices = choose_device(options.device)
+        else:
+            options = _on_machines(options, machine)
+            machine = make_executor(options, preload).machine or machine
+            devices = tuple(f"cuda:{i}" for i in range(options.gpus_per_actor or 0)) or ("cpu",)
+        ask = machine.ask if machine and devices != ("cpu",) else None
+        targets = tuple(_target(run, devices[0], options.batch_size, ask) for run in runs)
     on_cpu = devices == ("cpu",)
     sampling = Sampling.from_json(runs[0].output.encoding.record["sampling"])
     settings = EncodeSettings(raw, sampling, caption_mode, targets)
@@ -225,17 +235,41 @@ def _reports(
         waiting_for="loading the model" if len(targets) == 1 else "loading the models",
         unit=" videos",
         counted="frames",
+        own_workers=not on_cpu,
     )
 
 
-def _target(run: _Run, device: str, batch_size: int | None) -> EncoderTarget:
-    """What the engine needs to know of one output; writes `encoding.json`, now that the number format is known."""
+def _on_machines(options: RunOptions, machine: Machine) -> RunOptions:
+    """The options for a cluster, where `auto` is its GPUs, if it has any.
+
+    Raises:
+        UserError: A GPU is asked for, and the cluster has none.
+    """
+    if options.device == "cpu" or (options.device == "auto" and not machine.gpus):
+        return dataclasses.replace(options, device="cpu", gpus_per_actor=0)
+    if not machine.gpus:
+        raise UserError(f"the cluster has no GPU for --device {options.device}", "Use --device auto or cpu.")
+    return dataclasses.replace(options, gpus_per_actor=options.gpus_per_actor or 1)
+
+
+def _target(
+    run: _Run, device: str, batch_size: int | None, ask: Callable[..., Precision] | None = None
+) -> EncoderTarget:
+    """What the engine needs to know of one output; writes `encoding.json`, now that the number format is known.
+
+    Args:
+        run: The output.
+        device: Where it is encoded.
+        batch_size: Rows per forward pass; None for the default of the device.
+        ask: Calls a function where the device is, if that is another machine.
+    """
     from preprocess.encoders.devices import choose_precision, default_batch_size
     from preprocess.pipeline.targets import EncoderTarget
 
     layout, encoding = run.output.layout, run.output.encoding
     spec = encoder_spec(encoding.model)
-    precision = choose_precision(encoding.precision, device, spec.precisions)
+    choose = functools.partial(ask, choose_precision) if ask else choose_precision
+    precision = choose(encoding.precision, device, spec.precisions)
     encoding = encoding.with_precision(precision)
     if not layout.encoding.is_file():
         write_json(layout.encoding, encoding.record)

@@ -79,7 +79,8 @@ def pack_dataset(
     shuffle: bool = True,
     append: bool | None = None,
     like: Layout | None = None,
-    workers: int = 1,
+    workers: int | None = 1,
+    executor: str = "local",
 ) -> PackReport:
     """Packs what encoding left in the work folder into the folder of the dataset, ready to push.
 
@@ -98,7 +99,8 @@ def pack_dataset(
             ones. None if the output was appended to before. An output that was never packed is packed as a whole.
         like: Another output of the dataset that was appended to. An output that is packed for the first time gets its
             tars, ids and generations if it has the same samples; see `preprocess.pipeline.replay`.
-        workers: Processes; 1 packs in this one.
+        workers: Processes, None for one per core; 1 packs in this one.
+        executor: Where they run; see `preprocess.runtime.executors`.
 
     Raises:
         SettingsError: Something is to be appended to a dataset of other settings.
@@ -146,7 +148,7 @@ def pack_dataset(
     planned = {report.file for report in old} | {job.shard.file for job in jobs}
     _clear(layout, settings, None if base or replay else order, planned, bool(todo), before)
     kept = len(old) + len(reports)
-    for report in _run(settings, todo, workers):
+    for report in _run(settings, todo, workers, executor):
         reports[report.file] = report
 
     if base:  # a sample that has a row is in the dataset, even if its file cannot be read any more
@@ -221,22 +223,23 @@ def _clear(
             remove(settings.states / name)
 
 
-def _run(settings: PackSettings, jobs: Sequence[Job], workers: int) -> Iterator[ShardReport]:
-    """Packs the shards, in this process or in several; yields reports as they come.
+def _run(settings: PackSettings, jobs: Sequence[Job], workers: int | None, executor: str) -> Iterator[ShardReport]:
+    """Packs the shards, one a task, in this process or in others; yields reports as they come.
 
     A shard that cannot be packed does not keep the others from being finished.
 
     Raises:
         UserError: Of the first shard that cannot be packed, after all others.
     """
-    options = RunOptions(workers=workers, time_limit_s=math.inf, executor="inline" if workers == 1 else "local")
+    where = "inline" if (workers, executor) == (1, "local") else executor
+    options = RunOptions(workers=workers, time_limit_s=math.inf, executor=where)
     failed: list[Packed] = []
     for done in run_items(
         jobs, PackJobs(settings), options, per_task=1, description="pack", unit=" shards", counted="samples"
     ):
         if isinstance(done, Reject):
             raise UserError(
-                f"a packing process died twice on {done.key} with {workers} at work: {done.message}",
+                f"a packing process died twice on {done.key}: {done.message}",
                 "Run the same command again, with fewer workers if it happens again: finished shards are kept.",
             )
         if isinstance(done.result, ShardReport):

@@ -1,4 +1,4 @@
-"""The executors by name, for `--executor`: `local`, `inline`, those that were registered, and `module:factory`.
+"""The executors by name, for `--executor`: `local`, `inline`, `ray`, those registered, and `module:factory`.
 
 register_executor("cluster", make_cluster_executor)      # then RunOptions(executor="cluster")
 python -m preprocess encode … --executor my_package.cluster:make_cluster_executor
@@ -7,6 +7,7 @@ python -m preprocess encode … --executor my_package.cluster:make_cluster_execu
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import operator
 from collections.abc import Callable
 
@@ -19,7 +20,18 @@ from preprocess.runtime.protocol import Executor
 ExecutorFactory = Callable[[RunOptions, tuple[str, ...]], Executor]
 """Makes an executor from the run options and the modules that its workers should have imported."""
 
-_FACTORIES: dict[str, ExecutorFactory] = {"local": LocalExecutor.from_options, "inline": InlineExecutor.from_options}
+
+def _ray(options: RunOptions, preload: tuple[str, ...] = ()) -> Executor:
+    from preprocess.runtime.ray_cluster import RayExecutor
+
+    return RayExecutor.from_options(options, preload)
+
+
+_FACTORIES: dict[str, ExecutorFactory] = {
+    "local": LocalExecutor.from_options,
+    "inline": InlineExecutor.from_options,
+    "ray": _ray,
+}
 
 
 def register_executor(name: str, factory: ExecutorFactory) -> ExecutorFactory | None:
@@ -36,6 +48,11 @@ def find_executor(name: str) -> ExecutorFactory:
         UnknownNameError: No executor has this name.
         UserError: The module cannot be imported, or lacks the attribute.
     """
+    if name == "ray" and importlib.util.find_spec("ray") is None:
+        raise UserError(
+            "executor 'ray' needs Ray, which is not installed",
+            "Run pip install -r requirements-ray.txt, or install video-embedding-datasets[ray].",
+        )
     if name in _FACTORIES:
         return _FACTORIES[name]
     module, colon, path = name.partition(":")
@@ -45,7 +62,7 @@ def find_executor(name: str) -> ExecutorFactory:
         factory: ExecutorFactory = operator.attrgetter(path)(importlib.import_module(module))
     except (ImportError, AttributeError, ValueError) as error:
         raise UserError(
-            f"executor {name!r} cannot be loaded ({error})", "Use local, inline, or module:factory on PYTHONPATH."
+            f"executor {name!r} cannot be loaded ({error})", "Use local, inline, ray, or module:factory on PYTHONPATH."
         ) from error
     return factory
 

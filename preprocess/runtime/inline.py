@@ -14,6 +14,7 @@ class InlineExecutor:
     """The caller's process. Time and memory limits do not apply, and a crash ends the run."""
 
     slots: int = 1
+    machine: None = None
 
     @classmethod
     def from_options(cls, options: RunOptions, preload: tuple[str, ...] = ()) -> InlineExecutor:

@@ -6,6 +6,7 @@ for report in LocalExecutor(workers=2).run(tasks, fn, on_loss): ...
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import multiprocessing
 import os
 import signal
@@ -43,12 +44,21 @@ class LocalExecutor:
     time_limit_s: float = 600.0
     memory_limit: int | None = None
     preload: tuple[str, ...] = ()
+    machine: None = None
+    kept: _Kept | None = None
 
     @classmethod
     def from_options(cls, options: RunOptions, preload: tuple[str, ...] = ()) -> LocalExecutor:
         """Makes the executor with all defaults resolved, and begins to import `preload` in the background."""
         start_fork_server(preload)
         return cls(options.worker_count(), options.time_limit_s, options.worker_memory(), preload)
+
+    def keeping_workers(self) -> LocalExecutor:
+        """The same; workers wait for the next call of `run` with the same function, with what they have loaded.
+
+        They end with this process. Calls of `run` follow each other, each read to its end.
+        """
+        return dataclasses.replace(self, kept=_Kept())
 
     @property
     def slots(self) -> int:
@@ -63,7 +73,8 @@ class LocalExecutor:
     ) -> Generator[R, None, None]:
         """See `preprocess.runtime.protocol.Executor.run`."""
         start_fork_server(self.preload)
-        yield from _Run(self, iter(tasks), fn, on_loss).reports()
+        pool = self.kept.workers_of(fn) if self.kept else []
+        yield from _Run(self, iter(tasks), fn, on_loss, pool).reports()
 
 
 def start_fork_server(preload: Sequence[str]) -> None:
@@ -112,6 +123,22 @@ class _Worker(Generic[T]):
     since: float = 0.0
 
 
+class _Kept:
+    """Workers that wait for more tasks of one function."""
+
+    def __init__(self) -> None:
+        self._fn: Any = None
+        self._workers: list[_Worker[Any]] = []
+
+    def workers_of(self, fn: Any) -> list[_Worker[Any]]:
+        """The list of the workers of a function; those of another one end."""
+        if self._fn is not fn:
+            for worker in self._workers:
+                _kill(worker)
+            self._fn, self._workers = fn, []
+        return self._workers
+
+
 class _Run(Generic[T, R]):
     """One call of `LocalExecutor.run`: a pool, and the tasks that have yet to be handed out."""
 
@@ -121,6 +148,7 @@ class _Run(Generic[T, R]):
         tasks: Iterator[T],
         fn: Callable[[T, Watch], Iterator[R]],
         on_loss: Callable[[T, WorkerFailure], Sequence[T]],
+        pool: list[_Worker[T]],
     ) -> None:
         self._limits = limits
         self._tasks = tasks
@@ -129,19 +157,23 @@ class _Run(Generic[T, R]):
         self._on_loss = on_loss
         self._next_check = 0.0
         self._context = multiprocessing.get_context("forkserver")
-        self._pool: list[_Worker[T]] = []
+        self._pool = pool
 
     def reports(self) -> Iterator[R]:
+        done = False
         try:
             self._start_workers()
-            while self._pool:
+            while any(worker.tasks for worker in self._pool):
                 yield from self._listen()
                 self._check_limits()
+            done = True
         finally:
-            for worker in self._pool:
-                worker.process.kill()  # all at once, then wait for each
-            for worker in self._pool:
-                _kill(worker)
+            if not done or not self._limits.kept:
+                for worker in self._pool:
+                    worker.process.kill()  # all at once, then wait for each
+                for worker in self._pool:
+                    _kill(worker)
+                self._pool.clear()
 
     def _next_task(self) -> T | None:
         return self._again.popleft() if self._again else next(self._tasks, None)
@@ -159,6 +191,9 @@ class _Run(Generic[T, R]):
             worker: _Worker[T] = _Worker(process, ours)
             self._pool.append(worker)
             self._hand(worker, task)
+        for idle in [worker for worker in self._pool if not worker.tasks]:
+            if (task := self._next_task()) is not None:
+                self._hand(idle, task)
         for worker in self._pool:
             self._fill(worker)
 
@@ -188,7 +223,7 @@ class _Run(Generic[T, R]):
                 worker.tasks.popleft()
                 worker.item = None
                 self._fill(worker)
-                if not worker.tasks:
+                if not worker.tasks and not self._limits.kept:
                     _dismiss(worker)
                     self._pool.remove(worker)
             else:
@@ -211,6 +246,8 @@ class _Run(Generic[T, R]):
     def _lost(self, worker: _Worker[T], cause: Cause, message: str) -> None:
         self._pool.remove(worker)
         _kill(worker)
+        if not worker.tasks:  # it was kept for more, and has lost nothing
+            return
         current, *waiting = worker.tasks
         replacements = self._on_loss(current, WorkerFailure(worker.item, cause, message))
         self._again.extendleft(reversed([*replacements, *waiting]))

@@ -26,6 +26,8 @@ class RunOptions:
         memory_limit: Bytes that one worker may hold; None for an equal share of 80 % of the machine's memory.
         retry: Reasons of rejects that are tried again.
         executor: Name of the executor; see `preprocess.runtime.executors`.
+        cpus_per_actor: On a Ray cluster, cores of one actor; None for all of a machine, or its share of them by GPUs.
+        gpus_per_actor: On a Ray cluster, GPUs of one actor; None for one where the work needs a GPU, else none.
 
     Raises:
         UserError: A value is out of range.
@@ -38,10 +40,18 @@ class RunOptions:
     memory_limit: int | None = None
     retry: frozenset[Reason] = frozenset()
     executor: str = "local"
+    cpus_per_actor: int | None = None
+    gpus_per_actor: int | None = None
 
     def __post_init__(self) -> None:
         if self.workers is not None and not 1 <= self.workers <= MAX_WORKERS:
             raise UserError(f"workers must be 1 to {MAX_WORKERS:,}, got {self.workers!r}", "Leave --workers out.")
+        for option, count, least in (("cpus", self.cpus_per_actor, 1), ("gpus", self.gpus_per_actor, 0)):
+            if count is not None and not least <= count <= MAX_WORKERS:
+                raise UserError(
+                    f"{option} per actor must be {least} to {MAX_WORKERS:,}, got {count!r}",
+                    f"Leave --{option}-per-actor out.",
+                )
         if self.batch_size is not None and not 1 <= self.batch_size <= MAX_BATCH_SIZE:
             raise UserError(
                 f"batch size must be 1 to {MAX_BATCH_SIZE:,}, got {self.batch_size!r}", "Leave --batch-size out."

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol, TypeVar
+from typing import Any, Literal, Protocol, TypeVar
 
 from preprocess.errors import UserError
 
@@ -37,6 +37,21 @@ class WorkerFailure:
     message: str
 
 
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """What a slot offers that is a whole machine, or a share of one.
+
+    Attributes:
+        cores: For worker processes.
+        gpus: That its process sees, as `cuda:0` and so on.
+        ask: `ask(fn, *arguments)` gives what `fn` returns on such a machine.
+    """
+
+    cores: int
+    gpus: int
+    ask: Callable[..., Any]
+
+
 class WorkerError(UserError):
     """Workers fail although no item is to blame, so that continuing would only repeat the failure."""
 
@@ -47,6 +62,11 @@ class Executor(Protocol):
     @property
     def slots(self) -> int:
         """How many tasks run at the same time."""
+        ...
+
+    @property
+    def machine(self) -> Machine | None:
+        """What each slot offers, where it is more than one process: `run_items` starts workers of its own there."""
         ...
 
     def run(

@@ -9,6 +9,7 @@ tried again, alone in a fresh worker. Only when that worker fails too is the ite
 
 from __future__ import annotations
 
+import functools
 import itertools
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -19,13 +20,15 @@ from typing import Generic, Protocol, TypeVar
 from preprocess.console import progress, waiting
 from preprocess.errors import Reason
 from preprocess.runtime.executors import make_executor
+from preprocess.runtime.local import LocalExecutor
 from preprocess.runtime.options import RunOptions
-from preprocess.runtime.protocol import Cause, Watch, WorkerError, WorkerFailure
+from preprocess.runtime.protocol import Cause, Executor, Watch, WorkerError, WorkerFailure
 from preprocess.samples import Reject, Split
 
 PER_TASK = 32
 """Largest task: enough items to fill batches across videos, few enough to lose little with a worker."""
 
+_TASKS_PER_CORE = 4  # that a machine of a cluster is handed at once, so that few messages keep all of its cores at work
 _MAX_DEATHS = 3  # per slot: failures in a row without a report and without an item to blame
 _REASONS: dict[Cause, Reason] = {"crashed": "decoder_crashed", "timeout": "timeout", "out_of_memory": "out_of_memory"}
 
@@ -71,6 +74,7 @@ def run_items(
     waiting_for: str = "starting workers",
     unit: str = " items",
     counted: str | None = None,
+    own_workers: bool = False,
 ) -> Generator[Report | Reject, None, None]:
     """Yields one report or Reject per item, in any order.
 
@@ -84,42 +88,88 @@ def run_items(
         waiting_for: What happens before the first report; shown until then, in place of the bar.
         unit: Of the items in the progress bar.
         counted: Attribute of the reports that is summed for a second rate, such as `frames`.
+        own_workers: Whether `fn` starts worker processes of its own, so that on a machine of a cluster it needs none.
 
     Raises:
         UserError: The executor is unknown, or workers fail without an item to blame (`WorkerError`).
     """
     executor = make_executor(options, preload)
-    tracker: _Tracker[Item] = _Tracker(_MAX_DEATHS * executor.slots)
+    least = 1
+    if executor.machine is not None and not own_workers:
+        fn = OnMachine(fn, options, per_task, preload)
+        least = executor.machine.cores
+        per_task *= _TASKS_PER_CORE * least
     total, began = 0, time.monotonic()
-    reports = executor.run(cut(items, executor.slots, per_task), fn, tracker.on_loss)
+    reports = _tracked(executor, cut(items, executor.slots, per_task, least), fn, len(items))
     shown = description is not None
     with closing(reports), ExitStack() as line:
         with waiting(waiting_for, shown=shown):
             first = list(itertools.islice(reports, 1))
         bar = line.enter_context(progress(len(items), unit, description or "", shown=shown))
         for report in itertools.chain(first, reports):
-            rejects = tracker.take_rejects()
-            bar.update(len(rejects))
-            yield from rejects
-            if not tracker.finish(report.key):
-                continue  # an executor that lost sight of a worker may have run its task again
             bar.update()
             if counted is not None:
                 total += getattr(report, counted, 0)  # a Reject counts nothing
                 bar.set_postfix_str(f"{total / max(time.monotonic() - began, 1e-9):.0f} {counted}/s", refresh=False)
             yield report
-        rejects = tracker.take_rejects()
-        bar.update(len(rejects))
-        yield from rejects
-    if len(tracker.finished) != len(items):
-        raise RuntimeError(f"{options.executor} ended with reports of {len(tracker.finished)} of {len(items)} items")
 
 
-def cut(items: Sequence[Item], slots: int, per_task: int = PER_TASK) -> Iterator[Task[Item]]:
+def _tracked(
+    executor: Executor,
+    tasks: Iterator[Task[Item]],
+    fn: Callable[[Task[Item], Watch], Iterator[Report | Reject]],
+    count: int,
+) -> Generator[Report | Reject, None, None]:
+    """Yields one report or Reject of each of the `count` items in the tasks."""
+    tracker: _Tracker[Item] = _Tracker(_MAX_DEATHS * executor.slots)
+    with closing(executor.run(tasks, fn, tracker.on_loss)) as reports:
+        for report in reports:
+            yield from tracker.take_rejects()
+            if tracker.finish(report.key):  # an executor that lost sight of a worker may have run its task again
+                yield report
+        yield from tracker.take_rejects()
+    if len(tracker.finished) != count:
+        name = type(executor).__name__
+        raise RuntimeError(f"{name} ended with reports of {len(tracker.finished)} of {count} items")
+
+
+@dataclass(frozen=True, slots=True)
+class OnMachine(Generic[Item, Report]):
+    """What a slot runs that is a machine: the items of a task, cut into smaller tasks, in worker processes there.
+
+    Blame, limits and restarts of workers are those of the local executor, so a machine that fails is all that the
+    process which holds the run has to see.
+
+    Attributes:
+        fn: What the workers run.
+        options: `workers` and `memory_limit` may be left to the machine.
+        per_task: Items in one of the smaller tasks at most.
+        preload: Modules that workers should have imported.
+    """
+
+    fn: Callable[[Task[Item], Watch], Iterator[Report | Reject]]
+    options: RunOptions
+    per_task: int
+    preload: tuple[str, ...] = ()
+
+    def __call__(self, task: Task[Item], watch: Watch) -> Iterator[Report | Reject]:
+        """Yields a report or Reject for each item."""
+        executor = _workers_here(self.options, self.preload)
+        tasks = cut(task.items, executor.slots, self.per_task)
+        yield from _tracked(executor, tasks, self.fn, len(task.items))
+
+
+@functools.cache
+def _workers_here(options: RunOptions, preload: tuple[str, ...]) -> LocalExecutor:
+    """Workers of this process, which load a model once for all tasks that the process is handed."""
+    return LocalExecutor.from_options(options, preload).keeping_workers()
+
+
+def cut(items: Sequence[Item], slots: int, per_task: int = PER_TASK, least: int = 1) -> Iterator[Task[Item]]:
     """Cuts items into tasks sized by what is left (guided self-scheduling), so that no slot is idle at the end.
 
-    A task holds 1 / (2 · slots) of the remaining items, between 1 and `per_task`. With one slot there
-    is nothing to balance, and every task is as large as allowed.
+    A task holds 1 / (2 · slots) of the remaining items, between `least` and `per_task`. With one slot there is nothing
+    to balance, and every task is as large as allowed.
 
     Examples:
         >>> [len(task.items) for task in cut(range(40), slots=2, per_task=8)]
@@ -127,7 +177,7 @@ def cut(items: Sequence[Item], slots: int, per_task: int = PER_TASK) -> Iterator
     """
     index = first = 0
     while left := len(items) - first:
-        size = min(per_task, left if slots == 1 else -(-left // (2 * slots)))
+        size = min(per_task, left if slots == 1 else max(least, -(-left // (2 * slots))))
         yield Task(index, tuple(items[first : first + size]))
         index, first = index + 1, first + size
 

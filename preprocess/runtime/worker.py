@@ -39,12 +39,12 @@ def work(pipe: Connection, fn: Callable[[Any, Watch], Iterator[Any]], environmen
             pipe.send(("end", None))
         except Exception as error:  # handed to the parent, which raises it
             try:
-                pipe.send(("error", _portable(error)))
+                pipe.send(("error", portable(error)))
             except ConnectionError:  # the parent is gone
                 return
 
 
-def _portable(error: Exception) -> Exception:
+def portable(error: Exception) -> Exception:
     """The error with its traceback as a note; what does not pickle becomes its text."""
     trace = "".join(traceback.format_exception(error))
     try:

@@ -30,6 +30,8 @@ class _Running:
 class FreshProcessExecutor:
     """Obeys `preprocess.runtime.protocol.Executor` and takes every freedom that it leaves."""
 
+    machine = None
+
     def __init__(self, slots: int, time_limit_s: float, preload: tuple[str, ...]) -> None:
         self.slots = slots
         self._time_limit_s = time_limit_s

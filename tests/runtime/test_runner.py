@@ -133,7 +133,7 @@ def test_a_report_that_comes_twice_counts_once_and_a_missing_one_is_noticed(tmp_
     register_executor("forgetful", lambda options, preload: Forgetful())
     register_executor("lazy", lambda options, preload: Lazy())
     assert len(run(tmp_path, list("abcdef"), executor="forgetful")) == 6
-    with pytest.raises(RuntimeError, match="lazy ended with reports of 4 of 6 items"):
+    with pytest.raises(RuntimeError, match="Lazy ended with reports of 4 of 6 items"):
         run(tmp_path, list("abcdef"), executor="lazy")
 
 

@@ -7,7 +7,8 @@ import hashlib
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from io import FileIO
 from pathlib import Path
 
 from preprocess.addresses import public_address
@@ -36,8 +37,8 @@ class AppendLog:
     def append(self, line: bytes) -> None:
         """Adds a line, which ends in a newline."""
         if self._content is None:
-            with named_errors(self._path), self._path.open("ab") as stream:
-                stream.write(line)
+            with named_errors(self._path), self._path.open("ab", buffering=0) as stream:
+                _write_whole(stream, line)
             return
         self._content += line
         self._pending = True
@@ -55,6 +56,18 @@ class AppendLog:
         if self._content is not None and self._pending:
             write_atomic(self._path, bytes(self._content))
             self._uploaded, self._pending = time.monotonic(), False
+
+
+def _write_whole(stream: FileIO, line: bytes) -> None:
+    """Writes a line at the end of a file, or nothing: a run that fails may still have lines to add."""
+    size, rest = stream.tell(), memoryview(line)
+    try:
+        while rest:
+            rest = rest[stream.write(rest) :]
+    except OSError:
+        with suppress(OSError):  # the first error is the one to report
+            stream.truncate(size)
+        raise
 
 
 @contextmanager

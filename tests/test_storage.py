@@ -4,6 +4,8 @@ import errno
 import os
 import pickle
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import fsspec
@@ -361,6 +363,30 @@ def test_a_log_is_whole_at_the_end(folder: Path) -> None:
     AppendLog(path, path.read_bytes()).append(b"4\n")
     log.replace(b"")
     assert path.read_bytes() == b""
+
+
+FULL_FILE = """
+import resource, sys
+from pathlib import Path
+from preprocess.run_files import AppendLog
+path = Path(sys.argv[1])
+log = AppendLog(path)
+log.append(b"1\\n")
+resource.setrlimit(resource.RLIMIT_FSIZE, (5, resource.RLIM_INFINITY))
+try:
+    log.append(b"22222222\\n")
+except OSError as error:
+    print(error.filename == str(path), path.read_bytes())
+log.append(b"3\\n")
+"""
+
+
+def test_a_line_that_could_not_be_written_leaves_no_half(tmp_path: Path, root: Path) -> None:
+    """A run that ends because of it notes at the end what it knows for certain, in the same file."""
+    command = [sys.executable, "-c", FULL_FILE, str(tmp_path / "log")]
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=60)
+    assert (done.stdout, done.stderr) == ("True b'1\\n'\n", "")
+    assert (tmp_path / "log").read_bytes() == b"1\n3\n"
 
 
 def test_a_remote_log_is_uploaded_at_intervals(s3: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

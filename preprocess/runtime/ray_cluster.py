@@ -73,10 +73,13 @@ class RayExecutor:
         """Connects to the cluster, or starts one on this machine.
 
         Raises:
-            UserError: The cluster cannot be reached.
+            UserError: The cluster cannot be reached, or none of its machines has what an actor takes.
         """
         _connect()
-        return cls(options)
+        executor = cls(options)
+        if not executor._places():
+            raise UserError(*_no_place(options))
+        return executor
 
     @property
     def slots(self) -> int:

@@ -1,0 +1,242 @@
+"""The executor on Ray, on clusters of several nodes on this machine: what is lost with a worker, an actor or a node."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from preprocess.errors import UserError
+from preprocess.runtime.executors import find_executor, make_executor
+from preprocess.runtime.options import RunOptions
+from preprocess.runtime.protocol import Watch, WorkerError
+from preprocess.runtime.runner import Task, run_items
+from preprocess.samples import Reject, Split
+from tests.media_files import write_video
+from tests.pipeline.packing import files
+
+pytest.importorskip("ray", reason="requirements-ray.txt is not installed")
+
+
+@dataclass(frozen=True)
+class Item:
+    key: str
+    split: Split = "val"
+
+
+@dataclass(frozen=True)
+class Done:
+    key: str
+    actor: int
+    worker: int
+
+
+def parent(process: int) -> int:
+    """Of a worker's parent, which is the fork server of an actor: the actor."""
+    return int(Path(f"/proc/{process}/status").read_text().split("PPid:")[1].split()[0])
+
+
+@dataclass(frozen=True)
+class Work:
+    """Notes in `folder` that an item was begun, and by which process; takes `seconds` for it."""
+
+    folder: Path
+    seconds: float = 0.0
+
+    def __call__(self, task: Task[Item], watch: Watch) -> Iterator[Done]:
+        for item in task.items:
+            watch(item.key)
+            with (self.folder / item.key).open("a") as log:
+                print(os.getpid(), os.getppid(), file=log)
+            if "crash" in item.key:
+                os.kill(os.getpid(), signal.SIGKILL)
+            if "fault" in item.key:
+                raise UserError("no such thing", "Try another.")
+            time.sleep(self.seconds)
+            watch(None)
+            yield Done(item.key, parent(os.getppid()), os.getpid())
+
+
+@pytest.fixture
+def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """A head that runs nothing, and two nodes with one core each."""
+    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    import ray
+    from ray.cluster_utils import Cluster
+
+    started = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
+    try:
+        for _ in range(2):
+            started.add_node(num_cpus=1)
+        monkeypatch.setenv("RAY_ADDRESS", started.address)
+        yield started
+    finally:
+        ray.shutdown()
+        started.shutdown()
+
+
+def run(folder: Path, count: int, seconds: float = 0.0, at: Callable[[int], None] = lambda number: None) -> list[Any]:
+    """The reports of that many items; `at` is called with the number of each report."""
+    items = [Item(f"k{number:03}") for number in range(count)]
+    reports = []
+    for report in run_items(items, Work(folder, seconds), RunOptions(executor="ray"), per_task=2):
+        reports.append(report)
+        at(len(reports))
+    assert sorted(report.key for report in reports) == [item.key for item in items]
+    return reports
+
+
+def begun(folder: Path) -> Counter[str]:
+    """How often each item was begun."""
+    return Counter({path.name: len(path.read_text().splitlines()) for path in folder.iterdir()})
+
+
+def test_two_nodes(cluster: Any, tmp_path: Path, root: Path) -> None:
+    """Both work; an item that takes its worker down twice is a Reject; a build has the bytes of the local executor."""
+    work = tmp_path / "work"
+    work.mkdir()
+    reports = run(work, 40, 0.02)
+    assert len({report.actor for report in reports}) == 2
+    assert len({report.worker for report in reports}) == 2, "a worker is kept for all tasks of its machine"
+    assert set(begun(work).values()) == {1}
+
+    items = [Item("a"), Item("crash"), Item("b")]
+    found = {one.key: one for one in run_items(items, Work(work), RunOptions(executor="ray"))}
+    crashed = found.pop("crash")
+    assert isinstance(crashed, Reject)
+    assert crashed.reason == "decoder_crashed"
+    assert begun(work)["crash"] == 2
+    assert not any(isinstance(one, Reject) for one in found.values())
+
+    with pytest.raises(UserError, match="no such thing"):
+        list(run_items([Item("fault")], Work(work), RunOptions(executor="ray")))
+    with pytest.raises(UserError, match=r"has 7 CPUs and 0 GPUs .* 1 CPUs and 0 GPUs"):
+        make_executor(RunOptions(executor="ray", cpus_per_actor=7))
+
+    raw = tmp_path / "raw"
+    for seed, name in enumerate(("train/a", "train/b", "val/c", "test/d", "train/e")):
+        (raw / name).parent.mkdir(parents=True, exist_ok=True)
+        write_video(raw / f"{name}.mp4", 20, seed=seed)
+    (raw / "train" / "broken.mp4").write_bytes(b"not a video")
+
+    def build(executor: str) -> dict[str, bytes]:
+        out = tmp_path / executor
+        command = [sys.executable, "-m", "preprocess", "build", "folder", "--raw", str(raw), "--out", str(out)]
+        options = ["--model", "tiny-clip", "--per-shard", "2", "--max-reject-rate", "1", "--executor", executor]
+        done = subprocess.run([*command, *options], cwd=root, capture_output=True, text=True, timeout=250)
+        assert done.returncode == 0, done.stderr
+        return files(out / "CLIP-Folder")
+
+    assert build("ray") == build("local")
+    assert (tmp_path / "ray/work/CLIP-Folder/rejects.jsonl").read_bytes() == (
+        tmp_path / "local/work/CLIP-Folder/rejects.jsonl"
+    ).read_bytes()
+
+
+def test_without_ray_one_line_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(UserError, match=r"needs Ray, which is not installed.*requirements-ray\.txt"):
+        find_executor("ray")
+
+
+def kill_worker(folder: Path) -> None:
+    os.kill(int(_newest(folder).split()[0]), signal.SIGKILL)
+
+
+def kill_actor(folder: Path) -> None:
+    os.kill(parent(int(_newest(folder).split()[1])), signal.SIGKILL)
+
+
+def _newest(folder: Path) -> str:
+    return max(folder.iterdir(), key=lambda path: path.stat().st_mtime).read_text().splitlines()[-1]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fault", [kill_worker, kill_actor], ids=["worker", "actor"])
+def test_what_a_process_that_is_killed_costs(cluster: Any, tmp_path: Path, fault: Callable[[Path], None]) -> None:
+    at = {10, 25}
+
+    def strike(number: int) -> None:
+        if number in at:
+            fault(tmp_path)
+
+    reports = run(tmp_path, 60, 0.1, strike)
+    assert not any(isinstance(report, Reject) for report in reports)
+    again = sum(begun(tmp_path).values()) - 60
+    print(f"{again} of 60 items begun again after {len(at)} kills")
+    assert len(at) <= again <= len(at) * 4, "what was begun and not reported, of tasks of two"
+
+
+@pytest.mark.slow
+def test_a_node_that_goes_and_one_that_comes(cluster: Any, tmp_path: Path) -> None:
+    nodes = list(cluster.worker_nodes)
+
+    def change(number: int) -> None:
+        if number == 10:
+            threading.Thread(target=cluster.remove_node, args=(nodes[0],)).start()
+        if number == 30:
+            cluster.add_node(num_cpus=1)
+
+    reports = run(tmp_path, 150, 0.1, change)
+    assert not any(isinstance(report, Reject) for report in reports)
+    assert len({report.actor for report in reports}) == 3, "the node that came worked, too"
+    again = sum(begun(tmp_path).values()) - 150
+    print(f"{again} of 150 items begun again")
+    assert 1 <= again <= 8
+
+
+@pytest.mark.slow
+def test_a_cluster_without_any_machine_ends_the_run(
+    cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("preprocess.runtime.ray_cluster._ALONE_S", 3.0)
+
+    def remove(number: int) -> None:
+        if number == 5:
+            for node in list(cluster.worker_nodes):
+                cluster.remove_node(node)
+
+    with pytest.raises(WorkerError, match="no machine of the Ray cluster has 1 CPUs"):
+        run(tmp_path, 100, 0.1, remove)
+
+
+DRIVER = """
+import sys
+from pathlib import Path
+from preprocess.runtime.options import RunOptions
+from preprocess.runtime.runner import run_items
+from tests.runtime.test_ray import Item, Work
+done = Path(sys.argv[2])
+items = [item for item in map(Item, (f"k{n:03}" for n in range(60))) if not (done / item.key).exists()]
+for report in run_items(items, Work(Path(sys.argv[1]), 0.1), RunOptions(executor="ray"), per_task=2):
+    (done / report.key).touch()
+"""
+
+
+@pytest.mark.slow
+def test_the_driver_is_killed_and_started_again(cluster: Any, tmp_path: Path, root: Path) -> None:
+    work, done = tmp_path / "work", tmp_path / "done"
+    work.mkdir()
+    done.mkdir()
+    command = [sys.executable, "-c", DRIVER, str(work), str(done)]
+    driver = subprocess.Popen(command, cwd=root, stderr=subprocess.PIPE, text=True)
+    while len(list(done.iterdir())) < 15:
+        assert driver.poll() is None, driver.stderr and driver.stderr.read()
+        time.sleep(0.05)
+    driver.kill()
+    driver.communicate()
+    subprocess.run(command, cwd=root, check=True, capture_output=True, timeout=200)
+    assert len(list(done.iterdir())) == 60
+    again = sum(begun(work).values()) - 60
+    print(f"{again} of 60 items begun again")
+    assert again <= 20, "its actors go on until Ray notices, and the reports on their way are lost"

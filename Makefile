@@ -47,6 +47,7 @@ help: ## show this help
 	  FPS     'frames per second (1)' \
 	  OUT     'output folder (data)' \
 	  NAME    'name of the built dataset, such as CLIP-Mine' \
+  EXECUTOR 'where work runs: local, or ray (a cluster)' \
 	  ARGS    'further options of the command, such as ARGS="--workers 2"'
 	@printf '\nStart with: make build DATASET=demo\n'
 
@@ -67,8 +68,15 @@ $(VENV)/.long-video: requirements-long-video.txt $(VENV)/.run
 	@$(PY) -m pip install --quiet --disable-pip-version-check -r requirements.txt -r requirements-long-video.txt
 	@touch $@
 
+ifeq ($(EXECUTOR),ray)
+setup: $(VENV)/.ray
+endif
+$(VENV)/.ray: requirements-ray.txt $(VENV)/.run
+	@$(PY) -m pip install --quiet --disable-pip-version-check -r requirements.txt -r requirements-ray.txt
+	@touch $@
+
 dev: $(VENV)/.dev ## also install what the tests and linters need
-$(VENV)/.dev: requirements-dev.txt $(VENV)/.long-video $(VENV)/.explore
+$(VENV)/.dev: requirements-dev.txt requirements-ray.txt $(VENV)/.long-video $(VENV)/.explore
 	@$(PY) -m pip install --quiet --disable-pip-version-check -r requirements.txt -r requirements-long-video.txt \
 	  -r requirements-dev.txt
 	@touch $@

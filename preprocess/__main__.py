@@ -9,7 +9,7 @@ if __name__ == "__main__":
 
 import inspect
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -24,6 +24,7 @@ from preprocess.long_video.commands import app as long_video
 from preprocess.samples import CaptionMode
 
 if TYPE_CHECKING:
+    from preprocess.formats.slices import Slice
     from preprocess.pipeline.outputs import SourceOptions
     from preprocess.pipeline.settings import EncodeOptions
     from preprocess.recipes import Recipe
@@ -140,6 +141,7 @@ def encode(
     max_reject_rate: options.MaxRejectRate = None,
     processed: options.ProcessedAs = None,
     check_urls: options.CheckUrls = True,
+    part: options.SlicePart = None,
     overwrite: options.Overwrite = False,
 ) -> None:
     """Decode and encode every sample: .npy (frames x dim), .txt, .json.
@@ -149,6 +151,7 @@ def encode(
     """
     from preprocess.pipeline.outputs import SourceOptions
     from preprocess.pipeline.settings import EncodeOptions
+    from preprocess.recipes import load
 
     run = options.run_options(
         workers,
@@ -160,6 +163,10 @@ def encode(
         cpus_per_actor=cpus_per_actor,
         gpus_per_actor=gpus_per_actor,
     )
+    recipe = load(dataset)
+    of_all = options.check_slice(part, recipe, processed)
+    if of_all and model is None:
+        model = recipe.SPEC.encoder  # which outputs exist is not the same for each of the slices that run at once
     recipe, models = options.open_outputs(dataset, out, name, model)
     columns = options.named_columns(
         url=url_col, id=id_col, caption=caption_col, label=label_col, split=split_col, start=start_col, end=end_col
@@ -185,10 +192,11 @@ def encode(
         of_vectors,
         run,
         max_reject_rate,
-        processed,
+        "parts" if of_all else processed,
         check_urls=check_urls,
         overwrite=overwrite,
         noted=noted,
+        part=of_all,
     )
 
 
@@ -223,6 +231,7 @@ def retry(
 
     reasons = options.parse_reasons(only)
     recipe, models = options.open_outputs(dataset, out, name, model)
+    _join(layout for layout, _ in models)
     before = read_json(models[0][0].options)
     given = {"workers": workers, "time_limit": time_limit, "max_memory": max_memory, "executor": executor}
     given |= {"cpus_per_actor": cpus_per_actor, "gpus_per_actor": gpus_per_actor}
@@ -291,6 +300,7 @@ def shards(
     options.run_options(workers, math.inf, None, executor)
     recipe, models = options.open_outputs(dataset, out, name, model)
     layouts = [layout for layout, _ in models]
+    _join(layouts)
     for layout in sorted(layouts, key=lambda one: packed_order(one) is None):  # a new one is packed like the others
         order = packing_order(layout, dataset, per_shard, shuffle_seed, shuffle)
         like = appended_output(layout, dataset)
@@ -417,38 +427,59 @@ def _encode(
     check_urls: bool = True,
     overwrite: bool = False,
     noted: JSON | None = None,
+    part: Slice | None = None,
 ) -> None:
     from preprocess.pipeline.encode import encode_datasets
     from preprocess.pipeline.index import list_source, write_samples
     from preprocess.pipeline.outputs import differing_samples, only_runs, resolve_outputs, resolve_sources
+    from preprocess.pipeline.slices import begin_slice, finish_slice, refuse_whole
 
+    models = [(layout.of_slice(part), model) for layout, model in models]
     layouts = [layout for layout, _ in models]
+    if part is None and not overwrite:
+        _join(layouts)
+    for layout in layouts if part else ():
+        refuse_whole(layout)
     with console.waiting("reading the settings and the model's files"):
         source = resolve_sources(recipe, layouts, of_samples, overwrite=overwrite)
         outputs = resolve_outputs(recipe, models, of_vectors, overwrite=overwrite)
     with only_runs(layouts, overwrite):
         with console.waiting("listing the samples"):
             found, rejected = list_source(recipe, source)
+        if part:
+            for output in outputs:
+                begin_slice(output.layout, source, found, rejected, output.encoding.record, overwrite=overwrite)
+            found, rejected = part.of(found), part.of(rejected)
         for layout in layouts:
             write_samples(found, source, layout, rejected)
             if noted is not None:
                 write_json(layout.options, {**read_json(layout.options), ENCODE: noted})
         mode = recipe.SPEC.caption_mode
         reports = encode_datasets(found, str(source.folder), outputs, run, mode, processed, check_urls=check_urls)
+        for layout in layouts if part else ():
+            finish_slice(layout, found)
     for layout, done in zip(layouts, reports, strict=True):
         if done.changed:
-            print(f"{layout.hub_name}: encoded again, as the raw files changed: {done.changed:,}")
+            print(f"{layout}: encoded again, as the raw files changed: {done.changed:,}")
         print(
-            f"{layout.hub_name}: {done.written:,} triples written, {done.kept:,} kept, "
+            f"{layout}: {done.written:,} triples written, {done.kept:,} kept, "
             f"{sum(done.rejects.values()):,} rejected, {done.frames:,} rows in {done.seconds:.1f} s"
         )
-    for layout in layouts:
+    for layout in layouts if part is None else ():
         for other, count in differing_samples(layout, recipe.SPEC.name):
             print(
                 f"note: {count:,} samples are only in one of {layout.hub_name} and {other.hub_name}: their ids differ"
             )
     for layout, done in zip(layouts, reports, strict=True):
         options.check_reject_rate(done.rejects, len(found), max_reject_rate, layout.rejects)
+
+
+def _join(layouts: Iterable[Layout]) -> None:
+    from preprocess.pipeline.slices import join_slices
+
+    for layout in layouts:
+        if count := join_slices(layout):
+            print(f"{layout.hub_name}: {count:,} slices joined")
 
 
 def build(**values: Any) -> None:
@@ -458,7 +489,7 @@ def build(**values: Any) -> None:
     if values["overwrite"] and values["append"] is None:
         values["append"] = False  # what is deleted is not appended to
     try:
-        encode(**{name: values[name] for name in inspect.signature(encode).parameters})
+        encode(**{name: values[name] for name in inspect.signature(encode).parameters if name in values})
     finally:
         for layout, _ in options.open_outputs(values["dataset"], values["out"], values["name"], values["model"])[1]:
             if layout.options.is_file():
@@ -467,11 +498,10 @@ def build(**values: Any) -> None:
 
 
 def _options_of(*commands: Callable[..., None]) -> inspect.Signature:
-    """The signature of a command that takes the options of several."""
+    """The signature of a command that takes the options of several, but works on whole outputs."""
     signatures = [inspect.signature(command, eval_str=True) for command in commands]
-    return inspect.Signature(
-        list({p.name: p for signature in signatures for p in signature.parameters.values()}.values())
-    )
+    parameters = {p.name: p for signature in signatures for p in signature.parameters.values() if p.name != "part"}
+    return inspect.Signature(list(parameters.values()))
 
 
 build.__signature__ = _options_of(encode, shards)  # type: ignore[attr-defined]

@@ -17,6 +17,7 @@ from preprocess.storage import output_location
 
 if TYPE_CHECKING:
     from preprocess.formats.layout import Layout
+    from preprocess.formats.slices import Slice
     from preprocess.media.sampling import Sampling
     from preprocess.recipes import Recipe
     from preprocess.runtime.options import RunOptions
@@ -60,6 +61,16 @@ ProcessedAs = Annotated[
         "--processed",
         help="Write triples as `files` (three per sample) or `parts` (a tar per task). [default: as before, else files "
         "on this machine and parts in an object store]",
+        show_default=False,
+    ),
+]
+SlicePart = Annotated[
+    str | None,
+    typer.Option(
+        "--slice",
+        metavar="K/N",
+        help="Encode every N-th sample only, from the K-th on (K from 1 to N). N such runs, on any machines with the "
+        "same --out, make the output: `shards` joins them, or names those that are missing. [default: all samples]",
         show_default=False,
     ),
 ]
@@ -242,6 +253,26 @@ def parse_shares(split: str | None) -> tuple[float, float, float] | None:
         return RecipeOptions(split=(train, val, test)).split
     except ValueError as error:
         raise UserError(f"--split {split!r} is not three shares that sum to 1", "Write --split 0.8,0.1,0.1.") from error
+
+
+def check_slice(text: str | None, recipe: Recipe, processed: str | None) -> Slice | None:
+    """The slice that --slice names; None where nothing is named.
+
+    Raises:
+        UserError: It is not K/N, or the dataset or another option does not go with slices.
+    """
+    from preprocess.formats.slices import Slice
+
+    if text is None:
+        return None
+    part = Slice.parse(text)
+    if processed == "files":
+        raise UserError("--processed files and --slice were both given", "Slices are written as parts: leave it out.")
+    if hasattr(recipe, "prepare"):
+        raise UserError(
+            f"{recipe.SPEC.name} makes its raw data itself, for one run at a time", "Run encode without --slice."
+        )
+    return part
 
 
 def parse_reasons(text: str | None) -> tuple[Reason, ...]:

@@ -43,7 +43,7 @@ ALLOWED = {
     "explorer.page.media.Media._thumbnail: save": "into memory",
     "preprocess.long_video.text.save_scene_tokens: save": "to bytes",
     "preprocess.pipeline.ledger.Ledger.__init__: replace": "of AppendLog, which writes with storage",
-    "preprocess.pipeline.ledger.Ledger.keep: replace": "of AppendLog, which writes with storage",
+    "preprocess.pipeline.ledger.Ledger.rewrite: replace": "of AppendLog, which writes with storage",
     "preprocess.pipeline.journal.Journal.rewrite: replace": "of AppendLog, which writes with storage",
     # Files that are there to be half-written.
     "preprocess.download.http._receive: open": "what has arrived of a download, continued by the next run",

@@ -2,21 +2,27 @@
 
 data/CLIP-Shapes/                  ready to push: shards, splits.csv, manifest.json, README.md
 data/work/CLIP-Shapes/             samples.jsonl, processed/, rejects.jsonl, journal.jsonl, source.json, …
+data/work/CLIP-Shapes/slices/      while it is encoded in slices: a folder for each with all of these
 """
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from dataclasses import dataclass
 from pathlib import Path
 
 from preprocess.errors import DamagedFileError, UserError
+from preprocess.formats.slices import Slice
 from preprocess.samples import HUB_NAME, JSON
 from preprocess.storage import write_atomic
 from preprocess.validation import own_file, parse_json
 
 WORK_FOLDER = "work"
 """Below the output folder: everything that is not pushed, a folder per dataset."""
+
+SLICES_FOLDER = "slices"
+"""Below the work folder of a dataset that is encoded in slices."""
 
 REJECTS_FILE = "rejects.jsonl"
 """One reject a line, beside the intermediates and, where there are any, in the dataset."""
@@ -34,10 +40,19 @@ class Layout:
     Attributes:
         out: The output folder, `data` by default, as `preprocess.storage.location` gives it.
         hub_name: Name of the dataset's folder and Hub repository.
+        slice: The slice of the output whose work folder it is; None for the whole output.
     """
 
     out: Path
     hub_name: str
+    slice: Slice | None = None
+
+    def __str__(self) -> str:
+        return f"slice {self.slice} of {self.hub_name}" if self.slice else self.hub_name
+
+    def of_slice(self, part: Slice | None) -> Layout:
+        """The same for one slice of the output; None for the whole output."""
+        return dataclasses.replace(self, slice=part)
 
     @property
     def dataset(self) -> Path:
@@ -47,7 +62,18 @@ class Layout:
     @property
     def work(self) -> Path:
         """Everything that is not pushed."""
-        return self.out / WORK_FOLDER / self.hub_name
+        whole = self.out / WORK_FOLDER / self.hub_name
+        return whole / SLICES_FOLDER / self.slice.folder if self.slice else whole
+
+    @property
+    def slices(self) -> Path:
+        """The folders of the slices of a whole output."""
+        return self.work / SLICES_FOLDER
+
+    @property
+    def slice_note(self) -> Path:
+        """What a slice is of, and whether it is finished."""
+        return self.work / "slice.json"
 
     @property
     def samples(self) -> Path:

@@ -161,9 +161,14 @@ def write_samples(samples: Sequence[Sample], source: Source, layout: Layout, rej
     if not _is_the_list(layout.samples, samples):
         before = read_samples(layout.samples) if layout.samples.is_file() else []
         Processed(layout.processed).remove((stale.split, stale.key) for stale in changed(before, samples))
-        with atomic_file(layout.samples) as file:
-            file.writelines(map(_line, samples))
+        write_list(layout.samples, samples)
     Ledger(layout.rejects).relist(rejects)
+
+
+def write_list(file: Path, samples: Sequence[Sample]) -> None:
+    """Writes `samples.jsonl`."""
+    with atomic_file(file) as lines:
+        lines.writelines(map(_line, samples))
 
 
 def _is_the_list(file: Path, samples: Sequence[Sample]) -> bool:
@@ -226,12 +231,12 @@ def only_run(layout: Layout, overwrite: bool = False) -> Iterator[None]:
 
     Temporary files of killed runs are removed.
 
-    A run that ends before it wrote anything leaves no folder behind.
+    A run that ends before it wrote anything leaves no folder behind, but those that slices share.
 
     Raises:
         UserError: Another run is at work.
     """
-    with exclusive(layout.work, layout.hub_name):
+    with exclusive(layout.work, str(layout)):
         if overwrite:
             clear_folder(layout.work)
         for folder in (layout.work, layout.processed):
@@ -241,6 +246,7 @@ def only_run(layout: Layout, overwrite: bool = False) -> Iterator[None]:
         finally:
             if not is_remote(layout.work) and [path.name for path in layout.work.iterdir()] == [LOCK_FILE]:
                 (layout.work / LOCK_FILE).unlink()
-                for folder in (layout.work, layout.work.parent, layout.out):
+                # Another slice may be about to write into the folders that they share.
+                for folder in (layout.work,) if layout.slice else (layout.work, layout.work.parent, layout.out):
                     with contextlib.suppress(OSError):  # not empty
                         folder.rmdir()

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Self
 
@@ -46,6 +46,9 @@ class Ledger:
     def __len__(self) -> int:
         return len(self._rejects)
 
+    def __iter__(self) -> Iterator[Reject]:
+        return iter(self._rejects.values())
+
     def add(self, reject: Reject) -> None:
         """Adds a reject, to a local file at once (to an object as `AppendLog` says); counts the attempts."""
         if reject.key in self._rejects:
@@ -63,7 +66,11 @@ class Ledger:
     def keep(self, keys: Iterable[str]) -> None:
         """Drops all rejects but those of `keys` and those of the stage `list`, and sorts the file."""
         kept = (set(keys) & self._rejects.keys()) | {reject.key for reject in self.listed()}
-        self._rejects = {key: self._rejects[key] for key in sorted(kept)}
+        self.rewrite(self._rejects[key] for key in kept)
+
+    def rewrite(self, rejects: Iterable[Reject]) -> None:
+        """Makes these all that is recorded, sorted by key."""
+        self._rejects = {reject.key: reject for reject in sorted(rejects, key=lambda reject: reject.key)}
         self._log.replace(b"".join(map(_line, self._rejects.values())))
 
     def listed(self) -> list[Reject]:

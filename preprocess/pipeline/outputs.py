@@ -20,6 +20,7 @@ from preprocess.pipeline.base import packed_manifest, packed_order
 from preprocess.pipeline.encode import EncodeOutput
 from preprocess.pipeline.index import Source, only_run, resolve_source
 from preprocess.pipeline.settings import EncodeOptions, resolve_encoding
+from preprocess.pipeline.slices import slice_layouts
 from preprocess.recipes import Recipe
 from preprocess.samples import SPLITS
 
@@ -50,7 +51,13 @@ def existing_outputs(dataset: str, out: Path) -> list[Layout]:
     work = out / WORK_FOLDER
     names = sorted(path.name for path in work.iterdir()) if work.is_dir() else []
     layouts = [Layout(out, name) for name in names]
-    return [layout for layout in layouts if read_json(layout.source).get("dataset") == dataset]
+    return [layout for layout in layouts if _dataset_of(layout) == dataset]
+
+
+def _dataset_of(layout: Layout) -> object:
+    """The dataset that an output, or one of its slices, is of; None where there is no output."""
+    sources = (read_json(one.source) for one in (layout, *slice_layouts(layout)))
+    return next((source["dataset"] for source in sources if "dataset" in source), None)
 
 
 def resolve_sources(
@@ -170,5 +177,6 @@ def _keys(layout: Layout) -> set[str]:
 
 def _like(recipe: Recipe, layouts: Sequence[Layout]) -> Layout | None:
     """An output of the dataset that was encoded earlier and is not part of this build."""
-    others = [layout for layout in existing_outputs(recipe.SPEC.name, layouts[0].out) if layout not in layouts]
+    here = {layout.hub_name for layout in layouts}
+    others = [one for one in existing_outputs(recipe.SPEC.name, layouts[0].out) if one.hub_name not in here]
     return next((layout for layout in others if layout.encoding.is_file()), None)

@@ -289,7 +289,8 @@ def _connect() -> None:
     except (RayError, ConnectionError, OSError, ValueError, RuntimeError) as error:
         raise UserError(
             f"the Ray cluster at {os.environ.get('RAY_ADDRESS', 'this machine')} cannot be used ({error})",
-            "Check RAY_ADDRESS; without it, Ray is started on this machine.",
+            "Check RAY_ADDRESS, and set RAY_AUTH_MODE=token where the cluster has a token. Without RAY_ADDRESS, Ray is "
+            "started on this machine.",
         ) from error
     finally:
         for number, handler in handlers.items():  # Ray has put its own in place

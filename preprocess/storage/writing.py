@@ -15,7 +15,7 @@ import ctypes
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, cast
@@ -169,6 +169,25 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 def publish(finished: Path, path: Path) -> None:
     """Moves a finished local file to `path` on the same file system, where it replaces what is there; by rename."""
     finished.replace(path)
+
+
+def move_files(source: Path, target: Path, names: Sequence[str]) -> None:
+    """Moves finished files from one folder into another of the same file system or store, replacing what is there.
+
+    Local files are renamed. Objects are copied within the store, then removed; what is interrupted can be repeated with
+    the names that are left.
+    """
+    if not names:
+        return
+    if not is_remote(source):
+        for name in names:
+            publish(source / name, target / name)
+        return
+    filesystem, remote = filesystem_of(source)
+    old, new = ([f"{folder}/{name}" for name in names] for folder in (remote, filesystem_of(target)[1]))
+    with reaching(target):
+        filesystem.copy(old, new)
+        filesystem.rm(old)
 
 
 def _temporary_name(path: Path) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -126,7 +126,7 @@ def layout_of(out: Path) -> Layout:
 class OfWork(Layout):
     """The layout of a dataset whose work folder lies elsewhere, so that several can share one."""
 
-    shared: Path
+    shared: Path = field(kw_only=True)
 
     @property
     def work(self) -> Path:
@@ -134,7 +134,7 @@ class OfWork(Layout):
 
 
 def run(work: Path, out: Path, **options: Any) -> pack.PackReport:
-    return pack.pack_dataset(OfWork(out.parent, out.name, work), SPEC, **{"per_shard": 10, **options})
+    return pack.pack_dataset(OfWork(out.parent, out.name, shared=work), SPEC, **{"per_shard": 10, **options})
 
 
 def fresh(work: Path, out: Path) -> dict[str, bytes]:

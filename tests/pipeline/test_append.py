@@ -402,7 +402,7 @@ def test_killed_before_any_file_operation_and_run_again(work: Path, tmp_path: Pa
 def test_two_outputs_append_alike(work: Path, out: Path, tmp_path: Path) -> None:
     """The same samples with other vectors: the same ids, order and generations."""
     other = tmp_path / "other" / "CLIP-Demo"
-    layouts = [OfWork(one.parent, one.name, tmp_path / f"work-{i}") for i, one in enumerate((out, other))]
+    layouts = [OfWork(one.parent, one.name, shared=tmp_path / f"work-{i}") for i, one in enumerate((out, other))]
     manifest = []
     for seed, layout in zip((0, 5), layouts, strict=True):
         make_work(layout.work)
@@ -426,7 +426,7 @@ def _order(layout: OfWork) -> dict[str, Any]:
 
 def test_the_order_is_known_while_the_manifest_is_away(work: Path, out: Path) -> None:
     run(work, out, seed=5)
-    layout = OfWork(out.parent, out.name, work)
+    layout = OfWork(out.parent, out.name, shared=work)
     layout.base_manifest.write_bytes((out / "manifest.json").read_bytes())
     (out / "manifest.json").unlink()
     assert packing_order(layout, "demo", None, None, None) == {"shuffle": True, "seed": 5, "per_shard": 10}

@@ -80,7 +80,7 @@ def evaluate(
     for layout, named in open_outputs(dataset, out, name, model)[1]:
         options = Options(
             tasks=tuple(t for t in TASKS if not task or t in task),
-            templates=read_templates(templates) if templates else read_templates(),
+            templates=read_templates(templates) if templates else (),
             seed=seed,
             near_duplicate=near_duplicate,
             model=named,

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 from dataset_cards.markup import headings
-from dataset_cards.tooltips import overlay, read_tooltips
+from dataset_cards.tooltips import STYLE, overlay, read_tooltips
 from preprocess.errors import UserError
 from preprocess.formats.layout import Layout
 from preprocess.formats.preview import preview_tars
@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 PAGE = "page.html"
 SHEETS_SHOWN = 12
 
-_STYLE = """\
+_STYLE = (
+    """\
 :root { color-scheme: light dark; --ground: #fff; --text: #1f2937; --soft: #f3f4f6; --line: #e5e7eb; --link: #2563eb; }
 @media (prefers-color-scheme: dark) {
   :root { --ground: #0b0f19; --text: #d1d5db; --soft: #151c2b; --line: #2b3446; --link: #7aa5ff; }
@@ -46,12 +47,11 @@ table { border-collapse: collapse; display: block; overflow-x: auto; font-size: 
 th, td { border: 1px solid var(--line); padding: .3em .7em; }
 td code { overflow-wrap: anywhere; } td:first-child code { white-space: nowrap; overflow-wrap: normal; }
 th[style*="right"], td[style*="right"] { white-space: nowrap; }
-.points { position: relative; display: block; } .points img { display: block; }
-.points svg { position: absolute; inset: 0; width: 100%; height: 100%; } .points circle { fill: transparent; }
-.points circle:hover { stroke: var(--text); stroke-width: 2; }
 .sheets { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(24rem, 100%), 1fr)); gap: 1.5em; }
 figure { margin: 0; } figcaption { font-size: .9em; }
 """
+    + STYLE
+)
 
 
 def write_page(layout: Layout) -> Path:
@@ -107,7 +107,8 @@ def render_page(
     title = html.escape(headings(body)[0].text)
     meta = f"<details><summary>Front matter</summary><pre><code>{html.escape(front)}</code></pre></details>"
     return (
-        f'<!doctype html>\n<html lang="en">\n<head><meta charset="utf-8"><title>{title}</title>\n'
+        f'<!doctype html>\n<html lang="en">\n<head><meta charset="utf-8">'
+        f'<meta name="viewport" content="width=device-width, initial-scale=1"><title>{title}</title>\n'
         f"<style>\n{_STYLE}</style></head>\n<body>\n{meta}\n{content}{''.join(_sheets(folder))}</body>\n</html>\n"
     )
 

@@ -52,10 +52,12 @@ def sections(evaluation: JSON) -> list[Section]:
 
 def zero_shot(result: JSON, evaluation: JSON) -> Section:
     """Top-1 and top-5 per split, by frames and pooled."""
-    prompts, rows, thing = evaluation["settings"]["templates"], f"{_unit(evaluation)}s", _thing(evaluation)
+    rows, thing = f"{_unit(evaluation)}s", _thing(evaluation)
+    settings = evaluation["settings"]
+    prompts = settings.get("image_templates" if thing == "image" else "templates", settings["templates"])
     table: Table = [("split", "samples", "scored by", "top-1", "top-5", "mean")]
     for split, numbers in result["splits"].items():
-        for name, way in {"frame": rows, "pooled": "mean vector"}.items():
+        for name, way in {"frame": rows, "pooled": _vector(evaluation)}.items():
             if thing == "image" and name == "frame":
                 continue  # one row per image: both are the same
             table.append((split, numbers["samples"], way, *_accuracy(numbers[name])))
@@ -90,7 +92,7 @@ def linear_probe(result: JSON, evaluation: JSON) -> Section:
     table.append(("chance", "", *_accuracy(_chance(result["classes"]))))
     text = Markdown(
         f"Multinomial logistic regression (C = {C}, at most {MAX_ITER:,} iterations, seed "
-        f"{evaluation['settings']['seed']}) on the mean vector of each {_thing(evaluation)}, trained on "
+        f"{evaluation['settings']['seed']}) on the {_vector(evaluation)} of each {_thing(evaluation)}, trained on "
         f"{words.count(result['train_samples'], 'sample')} of the train split with "
         f"{words.count(result['classes'], 'class', 'classes')}."
     )
@@ -155,10 +157,11 @@ def audit(evaluation: JSON) -> Audit | None:
         mine, other = _named(one["key"], one["caption"]), _named(one["other_key"], one["other_caption"])
         worst.append((mine, pair["split"], other, pair["other"], _cosine(one["similarity"])))
     text = Markdown(
-        f"The nearest neighbor of each {thing} in another split, by the cosine similarity of their mean vectors. Pairs "
-        f"with a cosine similarity of at least {words.number(result['near_duplicate'])} count as near-duplicates: the "
-        f"same {thing}, a copy, or {thing}s that the model does not distinguish. The median shows how similar the "
-        f"nearest neighbor of a typical {thing} is."
+        f"The nearest neighbor of each {thing} in another split, by the cosine similarity of their "
+        f"{_vector(evaluation)}s. Pairs with a cosine similarity of at least "
+        f"{words.number(result['near_duplicate'])} count as near-duplicates: the same {thing}, a copy, or {thing}s "
+        "that the model does not distinguish. The median shows how similar the nearest neighbor of a typical "
+        f"{thing} is."
     )
     return Audit(text, table, worst if len(worst) > 1 else [])
 
@@ -184,6 +187,11 @@ def summary(name: str, evaluation: JSON) -> str:
 def _thing(evaluation: JSON) -> str:
     """What a sample was made from; `video` in evaluations without this field."""
     return str(evaluation.get("thing", "video"))
+
+
+def _vector(evaluation: JSON) -> str:
+    """What stands for a sample: an image has one row, which is its own mean."""
+    return "vector" if _thing(evaluation) == "image" else "mean vector"
 
 
 def _unit(evaluation: JSON) -> str:

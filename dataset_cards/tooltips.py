@@ -18,6 +18,22 @@ from preprocess.samples import canonical_json
 from preprocess.storage import write_if_changed
 
 FILE = "tooltips.json"
+STYLE = """\
+.points { position: relative; display: block; } .points img { display: block; }
+.points i { position: absolute; width: calc(2 * var(--radius)); height: calc(2 * var(--radius));
+  margin: calc(-1 * var(--radius)); border-radius: 50%; outline: none; font-style: normal; }
+.points i:hover, .points i:focus { box-shadow: 0 0 0 2px var(--text); z-index: 1; }
+.points b { display: none; position: absolute; width: max-content; max-width: 20rem; padding: .3em .6em;
+  background: var(--soft); border: 1px solid var(--line); border-radius: 6px; font: .85rem/1.4 system-ui, sans-serif;
+  pointer-events: none; }
+.points i:hover b, .points i:focus b { display: block; }
+.points:has(i:hover) i:not(:hover) b { display: none; }
+.right b { left: 100%; } .left b { right: 100%; } .down b { top: 100%; } .up b { bottom: 100%; }
+@media (max-width: 40rem) {
+  .points b { position: fixed; inset: auto 1rem 1rem; width: auto; max-width: none; }
+}
+"""
+"""Rules of the page for what `overlay` returns. On a narrow screen the text is at its bottom edge."""
 
 
 def write_tooltips(layout: Layout, figures: Iterable[Figure]) -> None:
@@ -33,15 +49,15 @@ def read_tooltips(layout: Layout) -> dict[str, list[list[Any]]]:
 
 
 def overlay(image: str, points: Sequence[Sequence[Any]]) -> str:
-    """An image as HTML with a transparent circle over each point, whose title browsers show on hover.
+    """An image as HTML with a transparent circle over each point, whose text `STYLE` shows on hover and on a tap.
 
-    The more points, the smaller the circles, so that few of them cover each other.
+    The more points, the smaller the circles, so that few of them cover each other. The text opens towards the middle of
+    the image, so that it stays inside.
     """
     radius = min(8.0, max(3.0, 60 / math.sqrt(max(1, len(points)))))
     circles = "".join(
-        f'<circle cx="{1000 * float(x):.0f}" cy="{1000 * float(y):.0f}" r="{radius:.1f}">'
-        f"<title>{html.escape(str(text))}</title></circle>"
-        for x, y, text in points
+        f'<i class="{"left" if x > 0.5 else "right"} {"up" if y > 0.5 else "down"}" tabindex="-1" '
+        f'style="left: {100 * x:.2f}%; top: {100 * y:.2f}%"><b>{html.escape(str(text))}</b></i>'
+        for x, y, text in ((float(x), float(y), text) for x, y, text in points)
     )
-    svg = f'<svg viewBox="0 0 1000 1000" preserveAspectRatio="none">{circles}</svg>'
-    return f'<span class="points">{image}{svg}</span>'
+    return f'<span class="points" style="--radius: {radius:.1f}px">{image}{circles}</span>'

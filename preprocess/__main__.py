@@ -442,7 +442,7 @@ def _encode(
         refuse_whole(layout)
     with console.waiting("reading the settings and the model's files"):
         source = resolve_sources(recipe, layouts, of_samples, overwrite=overwrite)
-        outputs = resolve_outputs(recipe, models, of_vectors, overwrite=overwrite)
+        outputs = resolve_outputs(recipe, models, of_vectors, source.raw, overwrite=overwrite)
     with only_runs(layouts, overwrite):
         with console.waiting("listing the samples"):
             found, rejected = list_source(recipe, source)

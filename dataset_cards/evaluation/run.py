@@ -27,7 +27,15 @@ from dataset_cards.evaluation.moment_retrieval import evaluate_split
 from dataset_cards.evaluation.retrieval import retrieval
 from dataset_cards.evaluation.strips import caption_strip, label_strip
 from dataset_cards.evaluation.text import encoder_files
-from dataset_cards.evaluation.zero_shot import Logits, class_weights, frame_ranks, pooled_ranks, read_templates
+from dataset_cards.evaluation.zero_shot import (
+    IMAGE_TEMPLATES,
+    TEMPLATES,
+    Logits,
+    class_weights,
+    frame_ranks,
+    pooled_ranks,
+    read_templates,
+)
 from dataset_cards.statistics import Row
 from preprocess.console import progress
 from preprocess.encoders import NoTextTowerError, TextTower, load_text_tower
@@ -73,11 +81,16 @@ class Options:
     model: str | None = None
     device: str = "cpu"
 
+    def prompts(self, thing: str) -> tuple[str, ...]:
+        """The prompts for a dataset of this `TaskData.thing`."""
+        return self.templates or read_templates(IMAGE_TEMPLATES if thing == "image" else TEMPLATES)
+
     def to_json(self) -> JSON:
         """The options that change the results."""
         return {
             "tasks": list(self.tasks),
-            "templates": list(self.templates or read_templates()),
+            "templates": list(self.prompts("video")),
+            "image_templates": list(self.prompts("image")),
             "seed": self.seed,
             "near_duplicate": self.near_duplicate,
         }
@@ -175,7 +188,7 @@ def zero_shot(data: TaskData, options: Options) -> JSON | None:
         return None
     tower = data.tower()
     logits = Logits(tower.probabilities, tower.scale, tower.bias)
-    weights = class_weights(labels, options.templates or read_templates(), tower.encode)
+    weights = class_weights(labels, options.prompts(data.thing), tower.encode)
     index = {label: i for i, label in enumerate(labels)}
     tested = data.tested(labeled=True)
     last = tested[-1]

@@ -24,6 +24,7 @@ from preprocess.encoders.spec import Probabilities
 from preprocess.errors import UserError
 
 TEMPLATES = Path(__file__).with_name("templates.txt")
+IMAGE_TEMPLATES = Path(__file__).with_name("image_templates.txt")
 Encode = Callable[[Sequence[str]], Matrix]
 
 

@@ -73,9 +73,8 @@ def map_figure(
         if not by_label and any("(" in name for name in legend)
         else ""
     )
-    text = (
-        f"The mean vectors of {words.count(len(plane), thing)} on their two principal components, colored {how}{named}."
-    )
+    vectors = "vectors" if thing == "image" else "mean vectors"
+    text = f"The {vectors} of {words.count(len(plane), thing)} on their two principal components, colored {how}{named}."
     return Figure("map.png", "Map of the Embeddings", Markdown(text), png, tuple(points))
 
 

@@ -93,8 +93,7 @@ def resolve_source(
     if split_protocol is not None and split_protocol not in spec.split_protocols:
         raise UnknownNameError(f"split protocol of {spec.name}", split_protocol, spec.split_protocols)
     if raw is not None:
-        path = location(recipe.address(raw) if hasattr(recipe, "address") else raw)
-        path = path if is_remote(path) else path.expanduser().resolve()
+        path = raw_location(recipe, raw)
     elif "raw" in defaults:
         path = location(defaults["raw"])
     elif hasattr(recipe, "prepare"):
@@ -121,6 +120,12 @@ def resolve_source(
                 f"moved, remove {layout.source.name} there.",
             )
     return source
+
+
+def raw_location(recipe: Recipe, raw: str) -> Path:
+    """The absolute path, or the location, of what the user calls the raw data."""
+    path = location(recipe.address(raw) if hasattr(recipe, "address") else raw)
+    return path if is_remote(path) else path.expanduser().resolve()
 
 
 def _exists(path: Path) -> bool:

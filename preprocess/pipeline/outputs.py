@@ -1,7 +1,9 @@
 """The outputs of one dataset: one per encoder, below the same output folder, with the same samples, ids and order.
 
-data/CLIP-MSRVTT      data/work/CLIP-MSRVTT/source.json       {"dataset": "msrvtt", …}
-data/SigLIP2-MSRVTT   data/work/SigLIP2-MSRVTT/source.json    {"dataset": "msrvtt", …}
+data/CLIP-MSRVTT      data/work/CLIP-MSRVTT/source.json       {"dataset": "msrvtt", "raw": "/raw/msrvtt", …}
+data/SigLIP2-MSRVTT   data/work/SigLIP2-MSRVTT/source.json    {"dataset": "msrvtt", "raw": "/raw/msrvtt", …}
+
+They share the raw data: two raw folders are two datasets of the recipe `folder`, and decide nothing for each other.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from preprocess.formats.processed import Processed
 from preprocess.formats.shards import PER_SHARD, SEED
 from preprocess.pipeline.base import packed_manifest, packed_order
 from preprocess.pipeline.encode import EncodeOutput
-from preprocess.pipeline.index import Source, only_run, resolve_source
+from preprocess.pipeline.index import Source, only_run, raw_location, resolve_source
 from preprocess.pipeline.settings import EncodeOptions, resolve_encoding
 from preprocess.pipeline.slices import slice_layouts
 from preprocess.recipes import Recipe
@@ -47,7 +49,7 @@ class SourceOptions:
 
 
 def existing_outputs(dataset: str, out: Path) -> list[Layout]:
-    """The outputs of a dataset below `out`, sorted by name."""
+    """The outputs of a recipe below `out`, sorted by name."""
     work = out / WORK_FOLDER
     names = sorted(path.name for path in work.iterdir()) if work.is_dir() else []
     layouts = [Layout(out, name) for name in names]
@@ -69,7 +71,7 @@ def resolve_sources(
         RawDataError: There is no raw data.
         SettingsError: An output was made from other samples.
     """
-    like = _like(recipe, layouts)
+    like = _like(recipe, layouts, None if wanted.raw is None else str(raw_location(recipe, wanted.raw)))
     defaults = read_json(like.source) if like else {}
     found: Source | None = None
     for layout in sorted(layouts, key=lambda layout: not layout.source.is_file()):  # an existing one decides first
@@ -99,6 +101,7 @@ def resolve_outputs(
     recipe: Recipe,
     models: Sequence[tuple[Layout, str | None]],
     wanted: EncodeOptions,
+    raw: Path | None = None,
     *,
     overwrite: bool = False,
 ) -> list[EncodeOutput]:
@@ -108,6 +111,7 @@ def resolve_outputs(
         recipe: Of the dataset.
         models: Each output, and the model that the user named for it.
         wanted: The other options; they hold for all.
+        raw: The raw data, as `resolve_sources` found it; None for that of the existing outputs.
         overwrite: The existing outputs will be removed, so they decide nothing.
 
     Raises:
@@ -115,7 +119,7 @@ def resolve_outputs(
         UserError: A model is unavailable.
     """
     layouts = [layout for layout, _ in models]
-    like = _like(recipe, layouts)
+    like = _like(recipe, layouts, None if raw is None else str(raw))
     outputs = []
     for layout, model in models:
         options = EncodeOptions(
@@ -134,7 +138,7 @@ def resolve_outputs(
 
 def packing_order(layout: Layout, dataset: str, per_shard: int | None, seed: int | None, shuffle: bool | None) -> Order:
     """How to order and cut an output: as the user says, else as it was packed, else as another output, else default."""
-    others = [other for other in existing_outputs(dataset, layout.out) if other != layout]
+    others = _others(layout, dataset)
     default: Order = {"shuffle": True, "seed": SEED, "per_shard": PER_SHARD}
     before = next((order for one in (layout, *others) if (order := packed_order(one))), default)
     return {
@@ -146,7 +150,7 @@ def packing_order(layout: Layout, dataset: str, per_shard: int | None, seed: int
 
 def appended_output(layout: Layout, dataset: str) -> Layout | None:
     """Another output of the dataset that has generations: the first by name."""
-    others = [other for other in existing_outputs(dataset, layout.out) if other != layout]
+    others = _others(layout, dataset)
     return next((other for other in others if "generations" in (packed_manifest(other) or {})), None)
 
 
@@ -156,7 +160,7 @@ def differing_samples(layout: Layout, dataset: str) -> list[tuple[Layout, int]]:
     Their ids differ from the first such sample on.
     """
     own = _keys(layout)
-    others = [other for other in existing_outputs(dataset, layout.out) if other != layout]
+    others = _others(layout, dataset)
     counts = [(other, len(own ^ _keys(other))) for other in others if other.encoding.is_file()]
     return [(other, count) for other, count in counts if count]
 
@@ -175,8 +179,27 @@ def _keys(layout: Layout) -> set[str]:
     return set().union(*(triples.keys(split) for split in SPLITS))
 
 
-def _like(recipe: Recipe, layouts: Sequence[Layout]) -> Layout | None:
-    """An output of the dataset that was encoded earlier and is not part of this build."""
+def _others(layout: Layout, dataset: str) -> list[Layout]:
+    """The other outputs with the raw data of this one."""
+    raw = read_json(layout.source).get("raw")
+    return [
+        one for one in existing_outputs(dataset, layout.out) if one.hub_name != layout.hub_name and _has_raw(one, raw)
+    ]
+
+
+def _like(recipe: Recipe, layouts: Sequence[Layout], raw: str | None) -> Layout | None:
+    """An output of the dataset that was encoded earlier and is not part of this build.
+
+    Args:
+        recipe: Of the dataset.
+        layouts: The outputs of this build.
+        raw: `raw` of `source.json`; None for that of an existing output of this build, or else of any.
+    """
+    raw = raw or next((str(found) for layout in layouts if (found := read_json(layout.source).get("raw"))), None)
     here = {layout.hub_name for layout in layouts}
     others = [one for one in existing_outputs(recipe.SPEC.name, layouts[0].out) if one.hub_name not in here]
-    return next((layout for layout in others if layout.encoding.is_file()), None)
+    return next((one for one in others if _has_raw(one, raw) and one.encoding.is_file()), None)
+
+
+def _has_raw(layout: Layout, raw: str | None) -> bool:
+    return raw is None or read_json(layout.source).get("raw") == raw

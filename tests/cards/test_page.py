@@ -102,16 +102,16 @@ def test_the_example_sees_a_change(layout: Layout, tmp_path: Path) -> None:
 
 def test_points_of_the_map_have_titles(layout: Layout) -> None:
     page = write_page(layout).read_text()
-    titles = re.findall(r"<title>(vid_[0-9]{5}) \((\w+)\): ([^<]*)</title>", page)
+    titles = re.findall(r"<b>(vid_[0-9]{5}) \((\w+)\): ([^<]*)</b>", page)
     assert len(titles) == 13
     assert {split for _, split, _ in titles} == {"train", "val", "test"}
     assert all("number" in text or "words" in text for *_, text in titles)
-    assert page.count("<svg") == 1
+    assert page.count('<span class="points"') == 1
 
 
 def test_a_hostile_caption_stays_text_in_a_tooltip(layout: Layout) -> None:
     tooltips = layout.work / "tooltips.json"
-    tooltips.write_text(json.dumps({"map.png": [[0.1, 0.2, "</title><script>alert(1)</script>"]]}))
+    tooltips.write_text(json.dumps({"map.png": [[0.1, 0.2, "</b><script>alert(1)</script>"]]}))
     assert "<script" not in write_page(layout).read_text()
 
 

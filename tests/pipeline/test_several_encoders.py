@@ -76,7 +76,8 @@ def build(
     named = [(Layout(out, name), str(model)) for name, model in models.items()]
     layouts = [layout for layout, _ in named]
     source = resolve_sources(RECIPE, layouts, SourceOptions(raw and str(raw)))
-    outputs = resolve_outputs(RECIPE, named, EncodeOptions(sampling=sampling, precision="fp32", dtype="float32"))
+    options = EncodeOptions(sampling=sampling, precision="fp32", dtype="float32")
+    outputs = resolve_outputs(RECIPE, named, options, source.raw)
     with only_runs(layouts):
         samples = read_source(RECIPE, source)
         for layout in layouts:
@@ -227,6 +228,24 @@ def test_an_encoder_that_is_added_later_reuses_samples_ids_and_order(
     rows = [[(row[0], row[2], row[3]["key"]) for row in shards(tmp_path, name)] for name in ("clip", "dinov3_vit")]
     assert rows[0] == rows[1]
     assert differing_samples(Layout(tmp_path, "clip"), "folder") == []
+
+
+def test_another_folder_is_another_dataset(raw: Path, models: dict[str, Path], tmp_path: Path) -> None:
+    """Its split, sampling and order are the defaults, whatever the first folder was built with."""
+    one, out = {"CLIP-One": models["clip"]}, tmp_path / "out"
+    layouts = [Layout(out, "CLIP-One")]
+    build(raw, out, one, Sampling.fps(5), seed=7)
+    write_samples([], resolve_sources(RECIPE, layouts, SourceOptions(split=(1.0, 0.0, 0.0), seed=3)), layouts[0])
+    write_video(tmp_path / "others" / "z.mp4", 20)
+    build(tmp_path / "others", out, {"CLIP-Two": models["clip"]})
+    two = Layout(out, "CLIP-Two")
+    manifest, source = read_manifest(two.dataset / "manifest.json"), json.loads(two.source.read_text())
+    assert manifest["sampling"] == {"kind": "fps", "value": 1.0}
+    assert manifest["order"] == {"shuffle": True, "seed": 42, "per_shard": 10_000}
+    assert (source["raw"], source["split"], source["seed"]) == (str(tmp_path / "others"), [0.8, 0.1, 0.1], 0)
+    assert differing_samples(two, "folder") == []
+    build(None, out, {"CLIP-Two": models["clip"]})
+    assert read_manifest(two.dataset / "manifest.json") == manifest
 
 
 def test_outputs_that_sample_other_frames_are_not_built_together(

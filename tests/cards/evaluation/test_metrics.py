@@ -14,6 +14,7 @@ from dataset_cards.evaluation.linear_probe import fit_blockwise, fit_sklearn, pr
 from dataset_cards.evaluation.metrics import accuracy, ranks, recalls, share_within
 from dataset_cards.evaluation.retrieval import retrieval, text_to_video_ranks, video_to_text_ranks
 from dataset_cards.evaluation.zero_shot import (
+    IMAGE_TEMPLATES,
     Logits,
     class_weights,
     frame_ranks,
@@ -128,6 +129,8 @@ def test_class_weights_average_the_prompts() -> None:
 
 def test_templates(tmp_path) -> None:
     assert len(read_templates()) >= 8
+    assert len(read_templates(IMAGE_TEMPLATES)) >= 8
+    assert not any("video" in prompt or "clip" in prompt for prompt in read_templates(IMAGE_TEMPLATES))
     file = tmp_path / "prompts.txt"
     file.write_text("a {}\n\n  b {}  \n")
     assert read_templates(file) == ("a {}", "b {}")

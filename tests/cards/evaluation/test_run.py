@@ -20,7 +20,7 @@ from dataset_cards.card_inputs import read_card_inputs
 from dataset_cards.evaluation.run import Options, evaluate
 from dataset_cards.evaluation.text import encoder_files
 from dataset_cards.prose import Prose
-from dataset_cards.results import summary
+from dataset_cards.results import audit, sections, summary
 from preprocess.encoders import TextTower, load_text_tower
 from preprocess.encoders.models import resolve
 from preprocess.errors import UserError
@@ -77,12 +77,12 @@ def build(model: Path, tower: TextTower, out: Path):
     """Packs samples whose frames are the label's (or caption's) text vector, with a little noise, at any length."""
     encoder = {**ENCODING["encoder"], "model": "small-clip", "dim": 24, "weights_sha256": resolve(str(model)).sha256()}
 
-    def make(all_samples: list[Sample], by: str = "label", **more) -> Layout:
+    def make(all_samples: list[Sample], by: str = "label", images: bool = False, **more) -> Layout:
         texts = [s.label if by == "label" else s.captions[0] for s in all_samples]
         rows = tower.encode([str(text) for text in texts])
 
         def vectors(i: int, sample: Sample) -> np.ndarray:
-            noise = np.random.default_rng(i).standard_normal((1 + i % 4, 24))
+            noise = np.random.default_rng(i).standard_normal((1 if images else 1 + i % 4, 24))
             return ((rows[i] + 0.001 * noise) * (3 + i)).astype(np.float16)
 
         return pack(out, all_samples, vectors, encoding={**ENCODING, "encoder": encoder}, **more)
@@ -129,6 +129,19 @@ def test_known_answers(build, model: Path) -> None:
     for pair in pairs.values():
         assert pair["near_duplicates"] == pair["videos"] == 14
         assert all(w["similarity"] >= 0.98 and w["key"] != w["other_key"] for w in pair["worst"])
+
+
+@pytest.mark.parametrize(("what", "duration"), [("video", 1.0), ("image", 0.0)])
+def test_an_image_is_a_photo_and_its_own_mean(build, model: Path, what: str, duration: float) -> None:
+    layout = build(labeled(), images=what == "image", duration=lambda rows: duration)
+    result = evaluate(layout, Options(model=str(model)))
+    assert result["thing"] == what
+    found = audit(result)
+    assert found is not None
+    text = "\n".join([found.text, *(f"{one.text} {one.table}" for one in sections(result))])
+    assert ("a photo of" in text, "a video of" in text) == (what == "image", what == "video")
+    assert ("mean vector" in text.lower()) == (what == "video")
+    assert "vector" in text
 
 
 def test_wrong_labels_are_seen(build, model: Path) -> None:

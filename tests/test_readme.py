@@ -29,9 +29,10 @@ def test_the_tree_is_that_of_the_repository(root: Path) -> None:
 
 
 def test_links_lead_somewhere(root: Path) -> None:
-    for page in ("README.md", "CONTRIBUTING.md", "SECURITY.md"):
-        for link in re.findall(r"\]\((?!https?:)([^)#]+)", (root / page).read_text(encoding="utf-8")):
-            assert (root / link).exists(), f"{page}: {link}"
+    docs = sorted((root / "docs").glob("*.md"))
+    for page in (root / "README.md", root / "CONTRIBUTING.md", root / "SECURITY.md", *docs):
+        for link in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text(encoding="utf-8")):
+            assert (page.parent / link).exists(), f"{page}: {link}"
 
 
 def test_every_python_block_compiles(root: Path) -> None:

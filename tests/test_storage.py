@@ -377,6 +377,7 @@ try:
     log.append(b"22222222\\n")
 except OSError as error:
     print(error.filename == str(path), path.read_bytes())
+resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
 log.append(b"3\\n")
 """
 

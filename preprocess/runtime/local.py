@@ -21,11 +21,12 @@ from typing import Any, Generic
 
 from preprocess import interrupts, temporary
 from preprocess.runtime.options import RunOptions
-from preprocess.runtime.protocol import Cause, R, T, Watch, WorkerFailure
+from preprocess.runtime.protocol import Cause, R, T, Watch, WorkerError, WorkerFailure
 from preprocess.runtime.worker import work
 
 _TICK_S = 0.25  # how often limits are checked
 _QUEUE = 2  # tasks a worker holds: the one it works on and the next, so that it never waits for the parent
+_STARTS = 5  # attempts to start a worker
 _LAST_IMPORT = "preprocess.runtime.block_sigint"
 
 
@@ -185,8 +186,7 @@ class _Run(Generic[T, R]):
             with temporary.passed_on():
                 environment = dict(os.environ)
             process = self._context.Process(target=work, args=(theirs, self._fn, environment), daemon=True)
-            with _signals_deferred():  # half a start leaves a worker that reports an end of file
-                process.start()
+            _start(process)
             theirs.close()
             worker: _Worker[T] = _Worker(process, ours)
             self._pool.append(worker)
@@ -252,6 +252,22 @@ class _Run(Generic[T, R]):
         replacements = self._on_loss(current, WorkerFailure(worker.item, cause, message))
         self._again.extendleft(reversed([*replacements, *waiting]))
         self._start_workers()  # the first replacement goes to the fresh worker
+
+
+def _start(process: Any) -> None:
+    """Starts a process; if the fork server is killed meanwhile, with a new one."""
+    for left in reversed(range(_STARTS)):
+        try:
+            with _signals_deferred():  # half a start leaves a worker that reports an end of file
+                process.start()
+            return
+        except (EOFError, ConnectionError, FileNotFoundError) as error:
+            if not left:
+                raise WorkerError(
+                    f"worker processes cannot be started, as their server ends each time ({type(error).__name__})",
+                    "Check that there is enough memory, or use --executor inline.",
+                ) from error
+            time.sleep(_TICK_S)
 
 
 def _dismiss(worker: _Worker[Any]) -> None:

@@ -162,9 +162,7 @@ def test_a_packing_process_that_dies_once_costs_nothing_and_twice_ends_the_run(
     run(work, tmp_path / "undisturbed" / "CLIP-Demo")
     remove_folder(work / "shards")
     monkeypatch.setattr(pack, "PackJobs", DyingPacker)
-    with pytest.raises(
-        UserError, match=r"a packing process died twice on ds_00001\.tar: .*finished shards"
-    ):
+    with pytest.raises(UserError, match=r"a packing process died twice on ds_00001\.tar: .*finished shards"):
         run(work, tmp_path / "always" / "CLIP-Demo", workers=2)
     remove_folder(work / "shards")
     run(work, tmp_path / "once" / "CLIP-Demo", workers=2)

@@ -6,13 +6,14 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from preprocess.runtime.local import LocalExecutor
+from preprocess.runtime.local import LocalExecutor, start_fork_server
 from preprocess.runtime.protocol import Watch, WorkerFailure
 
 Task = tuple[str, ...]
@@ -276,3 +277,15 @@ def test_workers_have_the_environment_of_now(monkeypatch: pytest.MonkeyPatch) ->
     assert list(executor.run([("VED_TEST",)], name_variable, keep_nothing)) == ["not set"]
     monkeypatch.setenv("VED_TEST", "set")
     assert list(executor.run([("VED_TEST",)], name_variable, keep_nothing)) == ["set"]
+
+
+def test_a_fork_server_that_is_killed_is_replaced() -> None:
+    """Also at the moment when it is asked for a worker, which then never reports its number."""
+    from multiprocessing import forkserver
+
+    start_fork_server(())
+    server = forkserver._forkserver._forkserver_pid
+    os.kill(server, signal.SIGSTOP)  # it takes the request, and ends before it answers
+    threading.Timer(0.5, os.kill, (server, signal.SIGKILL)).start()
+    assert list(LocalExecutor(1).run([("a",)], shout, keep_nothing)) == ["A"]
+    assert forkserver._forkserver._forkserver_pid != server

@@ -3,7 +3,8 @@
     data/work/CLIP-MSRVTT/slices/03-of-64/     samples.jsonl, processed/, rejects.jsonl, journal.jsonl, …, slice.json
 
 Which samples belong to a slice follows from the list of all samples and from nothing else, so that any number of
-machines can encode slices at the same time. `slice.json` says what a slice is of, and whether it is finished.
+machines can encode slices at the same time. `slice.json` records the samples and settings of a slice, and whether it is
+finished.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ class Slice:
 
     def __post_init__(self) -> None:
         if not 1 <= self.number <= self.count <= MAX_SLICES:
-            raise ValueError(f"there is no slice {self.number} of {self.count}")
+            raise ValueError(f"slice must be 1/N to N/N with N up to {MAX_SLICES}, got {self.number}/{self.count}")
 
     @classmethod
     def parse(cls, text: str) -> Slice:

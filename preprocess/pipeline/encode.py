@@ -240,15 +240,16 @@ def _reports(
 
 
 def _on_machines(options: RunOptions, machine: Machine) -> RunOptions:
-    """The options for a cluster, where `auto` is its GPUs, if it has any.
+    """The options for a cluster, where `auto` is its GPUs, if it has any and actors may take them.
 
     Raises:
-        UserError: A GPU is asked for, and the cluster has none.
+        UserError: A GPU is asked for, and the cluster has none, or actors may take none.
     """
-    if options.device == "cpu" or (options.device == "auto" and not machine.gpus):
+    gpus = 0 if options.gpus_per_actor == 0 else machine.gpus
+    if options.device == "cpu" or (options.device == "auto" and not gpus):
         return dataclasses.replace(options, device="cpu", gpus_per_actor=0)
-    if not machine.gpus:
-        raise UserError(f"the cluster has no GPU for --device {options.device}", "Use --device auto or cpu.")
+    if not gpus:
+        raise UserError(f"actors have no GPU for --device {options.device}", "Use --device auto or cpu.")
     return dataclasses.replace(options, gpus_per_actor=options.gpus_per_actor or 1)
 
 

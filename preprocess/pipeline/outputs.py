@@ -57,7 +57,7 @@ def existing_outputs(dataset: str, out: Path) -> list[Layout]:
 
 
 def _dataset_of(layout: Layout) -> object:
-    """The dataset that an output, or one of its slices, is of; None where there is no output."""
+    """The dataset of an output, or of its slices; None where there is no output."""
     sources = (read_json(one.source) for one in (layout, *slice_layouts(layout)))
     return next((source["dataset"] for source in sources if "dataset" in source), None)
 

@@ -1,4 +1,4 @@
-"""Slices of an output: what each one notes of itself, and how finished slices become the output.
+"""Slices of an output: what each one records, and how finished slices become the output.
 
     data/work/CLIP-MSRVTT/slices/03-of-64/slice.json
         {"slice": 3, "of": 64, "complete": true, "source": {"dataset": "msrvtt", "raw": "/data/msrvtt", …},
@@ -91,7 +91,7 @@ def begin_slice(
     *,
     overwrite: bool = False,
 ) -> None:
-    """Notes what a slice is of, as unfinished, before anything else is written.
+    """Notes the samples and settings of a slice, as unfinished, before anything else is written.
 
     Args:
         layout: Of the slice.

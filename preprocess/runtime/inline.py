@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from preprocess.runtime.options import RunOptions
 from preprocess.runtime.protocol import R, T, Watch, WorkerFailure
@@ -14,7 +15,7 @@ class InlineExecutor:
     """The caller's process. Time and memory limits do not apply, and a crash ends the run."""
 
     slots: int = 1
-    machine: None = None
+    machine: ClassVar[None] = None
 
     @classmethod
     def from_options(cls, options: RunOptions, preload: tuple[str, ...] = ()) -> InlineExecutor:

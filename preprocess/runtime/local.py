@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
-from typing import Any, Generic
+from typing import Any, ClassVar, Generic
 
 from preprocess import interrupts, temporary
 from preprocess.runtime.options import RunOptions
@@ -39,13 +39,15 @@ class LocalExecutor:
         time_limit_s: Longest time one item may take.
         memory_limit: Bytes of resident memory one worker may hold (watched on Linux), or None.
         preload: Modules that workers find imported, so that replacing a failed one takes milliseconds.
+        kept: Workers that wait for the next run; see `keeping_workers`.
     """
+
+    machine: ClassVar[None] = None
 
     workers: int
     time_limit_s: float = 600.0
     memory_limit: int | None = None
     preload: tuple[str, ...] = ()
-    machine: None = None
     kept: _Kept | None = None
 
     @classmethod
@@ -132,7 +134,7 @@ class _Kept:
         self._workers: list[_Worker[Any]] = []
 
     def workers_of(self, fn: Any) -> list[_Worker[Any]]:
-        """The list of the workers of a function; those of another one end."""
+        """The workers that run `fn`; workers of another function are ended first."""
         if self._fn is not fn:
             for worker in self._workers:
                 _kill(worker)

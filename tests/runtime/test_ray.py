@@ -19,19 +19,14 @@ import pytest
 from preprocess.errors import UserError
 from preprocess.runtime.executors import find_executor, make_executor
 from preprocess.runtime.options import RunOptions
-from preprocess.runtime.protocol import Watch, WorkerError
+from preprocess.runtime.protocol import Machine, Watch, WorkerError
 from preprocess.runtime.runner import Task, run_items
-from preprocess.samples import Reject, Split
+from preprocess.samples import Reject
 from tests.media_files import write_video
 from tests.pipeline.packing import files
+from tests.runtime.items import Item
 
 pytest.importorskip("ray", reason="requirements-ray.txt is not installed")
-
-
-@dataclass(frozen=True)
-class Item:
-    key: str
-    split: Split = "val"
 
 
 @dataclass(frozen=True)
@@ -143,6 +138,55 @@ def test_two_nodes(cluster: Any, tmp_path: Path, root: Path) -> None:
     ).read_bytes()
 
 
+@pytest.mark.parametrize(
+    ("resources", "options", "actors"),
+    [
+        ({"CPU": 32.0}, {}, [32]),
+        ({"CPU": 32.0, "GPU": 4.0}, {}, [32]),
+        ({"CPU": 32.0, "GPU": 4.0}, {"gpus_per_actor": 1}, [8] * 4),
+        ({"CPU": 32.0, "GPU": 4.0}, {"gpus_per_actor": 2}, [16] * 2),
+        ({"CPU": 32.0, "GPU": 4.0}, {"gpus_per_actor": 1, "cpus_per_actor": 12}, [12] * 2),
+        ({"CPU": 32.0, "GPU": 4.0}, {"cpus_per_actor": 5}, [5] * 6),
+        ({"CPU": 32.0}, {"gpus_per_actor": 1}, []),
+        ({"CPU": 2.0, "GPU": 4.0}, {"gpus_per_actor": 1}, []),
+        ({"CPU": 4.0}, {"cpus_per_actor": 5}, []),
+        ({"memory": 1e9}, {}, []),
+    ],
+)
+def test_actors_of_a_machine(resources: dict[str, float], options: dict[str, int], actors: list[int]) -> None:
+    """Cores of each actor that fits."""
+    from preprocess.runtime.ray_cluster import _Shape
+
+    shape = _Shape.on(resources, RunOptions(**options))  # type: ignore[arg-type]
+    assert ([shape.cpus] * shape.count(resources) if shape else []) == actors
+
+
+@pytest.mark.parametrize(
+    ("device", "asked", "offered", "gpus"),
+    [
+        ("auto", None, 4, 1),
+        ("auto", 2, 4, 2),
+        ("auto", 0, 4, 0),
+        ("auto", None, 0, 0),
+        ("cpu", 2, 4, 0),
+        ("cuda", None, 4, 1),
+    ],
+)
+def test_gpus_of_an_actor_that_encodes(device: str, asked: int | None, offered: int, gpus: int) -> None:
+    from preprocess.pipeline.encode import _on_machines
+
+    wanted = _on_machines(RunOptions(device=device, gpus_per_actor=asked), Machine(8, offered, print))
+    assert wanted.gpus_per_actor == gpus
+
+
+@pytest.mark.parametrize(("asked", "offered"), [(None, 0), (0, 4)])
+def test_a_gpu_that_actors_do_not_have_is_refused(asked: int | None, offered: int) -> None:
+    from preprocess.pipeline.encode import _on_machines
+
+    with pytest.raises(UserError, match="actors have no GPU for --device cuda"):
+        _on_machines(RunOptions(device="cuda", gpus_per_actor=asked), Machine(8, offered, print))
+
+
 def test_without_ray_one_line_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(UserError, match=r"needs Ray, which is not installed.*requirements-ray\.txt"):
@@ -215,7 +259,8 @@ import sys
 from pathlib import Path
 from preprocess.runtime.options import RunOptions
 from preprocess.runtime.runner import run_items
-from tests.runtime.test_ray import Item, Work
+from tests.runtime.items import Item
+from tests.runtime.test_ray import Work
 done = Path(sys.argv[2])
 items = [item for item in map(Item, (f"k{n:03}" for n in range(60))) if not (done / item.key).exists()]
 for report in run_items(items, Work(Path(sys.argv[1]), 0.1), RunOptions(executor="ray"), per_task=2):

@@ -20,16 +20,11 @@ from preprocess.runtime.inline import InlineExecutor
 from preprocess.runtime.options import RunOptions
 from preprocess.runtime.protocol import Watch, WorkerError
 from preprocess.runtime.runner import Task, cut, run_items
-from preprocess.samples import Reject, Split
+from preprocess.samples import Reject
 from tests.fakes.executor import FreshProcessExecutor
+from tests.runtime.items import Item
 
 ELSEWHERE = "tests.fakes.executor:FreshProcessExecutor.from_options"
-
-
-@dataclass(frozen=True)
-class Item:
-    key: str
-    split: Split = "val"
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,11 @@ NAME    ?=
 SAMPLE  ?=
 ORG     ?=
 PUBLIC  ?=
+ENGINE  ?=
 EXECUTOR ?=
 ARGS    ?=
 COVERAGE :=
-export DATASET RAW MODEL FPS OUT NAME SAMPLE ORG PUBLIC EXECUTOR
+export DATASET RAW MODEL FPS OUT NAME SAMPLE ORG PUBLIC ENGINE EXECUTOR
 
 VENV := .venv
 PY   := $(VENV)/bin/python
@@ -47,6 +48,7 @@ help: ## show this help
 	  FPS     'frames per second (1)' \
 	  OUT     'output folder (data)' \
 	  NAME    'name of the built dataset, such as CLIP-Mine' \
+  ENGINE   'what runs the encoder: torch, or openvino (CPUs)' \
   EXECUTOR 'where work runs: local, or ray (a cluster)' \
 	  ARGS    'further options of the command, such as ARGS="--workers 2"'
 	@printf '\nStart with: make build DATASET=demo\n'
@@ -71,12 +73,15 @@ $(VENV)/.long-video: requirements-long-video.txt $(VENV)/.run
 ifeq ($(EXECUTOR),ray)
 setup: $(VENV)/.ray
 endif
-$(VENV)/.ray: requirements-ray.txt $(VENV)/.run
-	@$(PY) -m pip install --quiet --disable-pip-version-check -r requirements.txt -r requirements-ray.txt
+ifeq ($(ENGINE),openvino)
+setup: $(VENV)/.openvino
+endif
+$(VENV)/.ray $(VENV)/.openvino: $(VENV)/.%: requirements-%.txt $(VENV)/.run
+	@$(PY) -m pip install --quiet --disable-pip-version-check -r requirements.txt -r $<
 	@touch $@
 
 dev: $(VENV)/.dev ## also install what the tests and linters need
-$(VENV)/.dev: requirements-dev.txt requirements-ray.txt $(VENV)/.long-video $(VENV)/.explore
+$(VENV)/.dev: requirements-dev.txt requirements-ray.txt requirements-openvino.txt $(VENV)/.long-video $(VENV)/.explore
 	@$(PY) -m pip install --quiet --disable-pip-version-check -r requirements.txt -r requirements-long-video.txt \
 	  -r requirements-dev.txt
 	@touch $@
@@ -99,7 +104,7 @@ build: $(VENV)/.long-video
 	@$(PY) -m preprocess long-video demo --out "$$OUT" $(ARGS)
 else
 	@$(PY) -m preprocess build $(WHERE) $${RAW:+--raw "$$RAW"} $${FPS:+--fps "$$FPS"} \
-	  $${EXECUTOR:+--executor "$$EXECUTOR"} $(ARGS)
+	  $${ENGINE:+--engine "$$ENGINE"} $${EXECUTOR:+--executor "$$EXECUTOR"} $(ARGS)
 	$(FINISH)
 endif
 

@@ -118,6 +118,12 @@ def encode(
     fps: options.Fps = None,
     sampling: options.FrameSampling = None,
     precision: Annotated[str, typer.Option(help="auto, fp32 (exact), bf16 or fp16.")] = "auto",
+    engine: Annotated[
+        str | None,
+        typer.Option(
+            help="torch, or openvino on a CPU (install requirements-openvino.txt). [default: torch]", show_default=False
+        ),
+    ] = None,
     dtype: Annotated[
         str | None, typer.Option(help="float16 or float32 on disk. [default: float16]", show_default=False)
     ] = None,
@@ -172,7 +178,8 @@ def encode(
         url=url_col, id=id_col, caption=caption_col, label=label_col, split=split_col, start=start_col, end=end_col
     )
     of_samples = SourceOptions(raw, options.parse_shares(split), seed, split_protocol, columns, config)
-    of_vectors = EncodeOptions(None, revision, options.parse_sampling(fps, sampling), precision, dtype, clip_stride)
+    frames = options.parse_sampling(fps, sampling)
+    of_vectors = EncodeOptions(None, revision, frames, precision, dtype, clip_stride, engine)
     noted: JSON = {
         "workers": workers,
         "time_limit": time_limit,
@@ -429,7 +436,7 @@ def _encode(
     noted: JSON | None = None,
     part: Slice | None = None,
 ) -> None:
-    from preprocess.pipeline.encode import encode_datasets
+    from preprocess.pipeline.encode import encode_datasets, start_imports
     from preprocess.pipeline.index import list_source, write_samples
     from preprocess.pipeline.outputs import differing_samples, only_runs, resolve_outputs, resolve_sources
     from preprocess.pipeline.slices import begin_slice, finish_slice, refuse_whole
@@ -442,6 +449,7 @@ def _encode(
         refuse_whole(layout)
     with console.waiting("reading the settings and the model's files"):
         source = resolve_sources(recipe, layouts, of_samples, overwrite=overwrite)
+        start_imports(str(source.folder), layouts, run)
         outputs = resolve_outputs(recipe, models, of_vectors, source.raw, overwrite=overwrite)
     with only_runs(layouts, overwrite):
         with console.waiting("listing the samples"):

@@ -1,16 +1,21 @@
-"""Which device and number format to encode with; apart from the encoder, because asking is faster than loading it."""
+"""Which device and number format to encode with; apart from the encoder, because asking is faster than loading it.
+
+Where there is no GPU, torch is not imported: that takes more than a second, which workers need for themselves.
+"""
 
 from __future__ import annotations
 
+import ctypes
+import functools
+import sys
 from collections.abc import Sequence
 from pathlib import Path
-
-import torch
 
 from preprocess.encoders.spec import PRECISIONS, EncoderSpec, Precision
 from preprocess.errors import UserError
 
 _FRAMES_PER_BATCH = {"cpu": 32, "cuda": 256}
+_AMD_GPUS = Path("/dev/kfd")
 
 
 def choose_device(device: str) -> tuple[str, ...]:
@@ -19,6 +24,10 @@ def choose_device(device: str) -> tuple[str, ...]:
     Raises:
         UserError: torch cannot use the device here.
     """
+    if device == "cpu" or (device == "auto" and not has_gpu_driver()):
+        return ("cpu",)
+    import torch
+
     if device in ("auto", "cuda") and torch.cuda.is_available():
         return tuple(f"cuda:{i}" for i in range(torch.cuda.device_count()))
     if device == "auto":
@@ -28,6 +37,18 @@ def choose_device(device: str) -> tuple[str, ...]:
     except (RuntimeError, AssertionError) as error:
         raise UserError(f"device {device!r} cannot be used here", "Use --device auto, cpu, cuda or cuda:N.") from error
     return (device,)
+
+
+@functools.cache
+def has_gpu_driver() -> bool:
+    """False where torch would find no GPU: on Linux, without NVIDIA's `libcuda.so.1` and AMD's `/dev/kfd`."""
+    if sys.platform != "linux" or _AMD_GPUS.exists():
+        return True
+    try:
+        ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return False
+    return True
 
 
 def choose_precision(precision: str, device: str, safe: Sequence[Precision] = PRECISIONS) -> Precision:
@@ -44,6 +65,8 @@ def choose_precision(precision: str, device: str, safe: Sequence[Precision] = PR
     if precision == "auto":
         fast: Precision = "fp32"
         if device.startswith("cuda"):
+            import torch
+
             fast = "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
         elif cpu_multiplies_bf16():
             fast = "bf16"

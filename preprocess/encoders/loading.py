@@ -20,4 +20,4 @@ def load_model(cls: Any, files: ModelFiles, device: torch.device, dtype: torch.d
         options: Of `from_pretrained`.
     """
     model = cls.from_pretrained(files.folder, dtype=dtype, local_files_only=True, **options)
-    return model.to(device).eval()
+    return model.to(device).eval().requires_grad_(False)

@@ -12,6 +12,7 @@ import pkgutil
 import threading
 
 from preprocess.encoders import families as package
+from preprocess.encoders.engines import Engine, check_engine_precision
 from preprocess.encoders.models import ModelFiles, resolve
 from preprocess.encoders.spec import Encoder, EncoderSpec, Family, NoTextTowerError, Precision, TextTower
 from preprocess.errors import UnknownNameError, UserError
@@ -85,7 +86,12 @@ def family_title(model: str) -> str:
 
 
 def load_encoder(
-    files: ModelFiles, device: str = "cpu", precision: Precision = "fp32", batch_size: int = 32
+    files: ModelFiles,
+    device: str = "cpu",
+    precision: Precision = "fp32",
+    batch_size: int = 32,
+    engine: Engine = "torch",
+    weights_sha256: str | None = None,
 ) -> Encoder:
     """Loads the tower that encodes frames or clips.
 
@@ -94,16 +100,26 @@ def load_encoder(
         device: `cpu`, `cuda`, `cuda:1`, …
         precision: `fp32` is exact; `bf16` and `fp16` are several times faster, with cosines above 0.9995.
         batch_size: Rows per forward pass.
+        engine: What runs the forward pass: `torch`, or on a CPU `openvino`.
+        weights_sha256: Checksum of the weights, where it is known; `openvino` needs it.
 
     Raises:
-        UserError: No family serves models of this type, or the number format is not safe for it.
+        UserError: No family serves models of this type, or the number format is not safe for it, or the engine does
+            not take it.
     """
     spec = encoder_spec(files)
     check_precision(spec, precision, files.id)
+    check_engine_precision(engine, precision)
     load = functools.partial(family(spec.family).load, files)
     with _loading:
         from preprocess.encoders.torch_encoder import TorchEncoder
 
+        if engine == "openvino":
+            from preprocess.encoders.openvino_forward import load_openvino
+
+            checksum = weights_sha256 or files.sha256()
+            with_openvino = functools.partial(load_openvino, load, files, spec, precision, batch_size, checksum)
+            return TorchEncoder(files.id, spec, lambda *_: with_openvino(), device, "fp32", batch_size)
         return TorchEncoder(files.id, spec, load, device, precision, batch_size)
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from preprocess import storage
 from preprocess.console import waiting
 from preprocess.encoders import encoder_spec
+from preprocess.encoders.engines import engine_device
 from preprocess.errors import UserError
 from preprocess.formats.layout import Layout, json_bytes, note_report, read_json, write_json
 from preprocess.formats.processed import KIND_FIELD, Processed
@@ -118,6 +119,22 @@ def encode_datasets(
     return [_finish(run, samples, stamps, began) for run in runs]
 
 
+def start_imports(raw: str, layouts: Sequence[Layout], options: RunOptions) -> None:
+    """Lets workers on this machine import their libraries while this process still lists samples and hashes weights.
+
+    What they import takes several seconds, and more than all else before the first batch.
+    """
+    if options.executor == "local":
+        make_executor(options, _preload(raw, layouts))
+
+
+def _preload(raw: str, layouts: Sequence[Layout]) -> tuple[str, ...]:
+    from preprocess.pipeline.engine import PRELOAD
+
+    places = [location(raw), *(layout.out for layout in layouts)]
+    return tuple(dict.fromkeys((*PRELOAD, *(module for place in places for module in storage.modules(place)))))
+
+
 def _stamps(
     samples: Sequence[Sample], raw: str, journals: Sequence[Journal], check_urls: bool
 ) -> dict[str, Stamp | None]:
@@ -195,13 +212,14 @@ def _reports(
     caption_mode: CaptionMode,
 ) -> Iterator[WrittenSample | Reject]:
     """Chooses the engine and the executor; yields a report for each sample of `todo`."""
-    from preprocess.pipeline.engine import PRELOAD, EncodeSamples
+    from preprocess.pipeline.engine import EncodeSamples
     from preprocess.pipeline.targets import EncodeItem, EncodeSettings
 
-    places = [location(raw), *(run.output.layout.out for run in runs)]
-    preload = tuple(dict.fromkeys((*PRELOAD, *(module for place in places for module in storage.modules(place)))))
-    executor = make_executor(options, preload)  # its workers' imports go on while this process imports torch
-    with waiting("loading PyTorch"):
+    for run in runs:
+        options = dataclasses.replace(options, device=engine_device(run.output.encoding.engine, options.device))
+    preload = _preload(raw, [run.output.layout for run in runs])
+    executor = make_executor(options, preload)
+    with waiting("looking for GPUs"):
         from preprocess.encoders.devices import choose_device
 
         machine = executor.machine
@@ -282,4 +300,6 @@ def _target(
         batch_size=batch_size or default_batch_size(spec, device),
         dtype=encoding.record["encoder"]["dtype"],
         processed=run.processed,
+        engine=encoding.engine,
+        weights_sha256=encoding.record["encoder"]["weights_sha256"],
     )

@@ -24,7 +24,12 @@ from preprocess.runtime.protocol import Watch
 from preprocess.runtime.runner import Task
 from preprocess.samples import Reject
 
-PRELOAD = ("preprocess.pipeline.engine", "preprocess.encoders.torch_encoder", "torchvision.transforms.v2.functional")
+PRELOAD = (
+    "preprocess.pipeline.engine",
+    "preprocess.encoders.torch_encoder",
+    "torchvision.transforms.v2.functional",
+    "transformers.modeling_layers",  # nearly all that a model of `transformers` imports
+)
 """What workers find imported; none of it touches a GPU."""
 
 
@@ -92,7 +97,7 @@ def _use_one_thread() -> None:
 
 def cached_encoder(target: EncoderTarget, device: str) -> Encoder:
     """The encoder of a target on a device, loaded once per process, when it is first needed."""
-    return _load(target.model, device, target.precision, target.batch_size)
+    return _load(target.model, device, target.precision, target.batch_size, target.engine, target.weights_sha256)
 
 
 _load = functools.cache(load_encoder)

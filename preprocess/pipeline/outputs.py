@@ -9,6 +9,7 @@ They share the raw data: two raw folders are two datasets of the recipe `folder`
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -122,9 +123,7 @@ def resolve_outputs(
     like = _like(recipe, layouts, None if raw is None else str(raw))
     outputs = []
     for layout, model in models:
-        options = EncodeOptions(
-            model, wanted.revision, wanted.sampling, wanted.precision, wanted.dtype, wanted.clip_stride
-        )
+        options = dataclasses.replace(wanted, model=model)
         encoding = resolve_encoding(recipe.SPEC, layout, options, overwrite, like)
         outputs.append(EncodeOutput(layout, encoding, like))
     samplings = [output.encoding.record["sampling"] for output in outputs]

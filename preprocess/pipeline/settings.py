@@ -6,7 +6,8 @@ It only reads, so that a mistake leaves nothing behind. What it resolves becomes
                  "precision": "bf16", "dtype": "float16", "dim": 512, "normalized": false, "family": "clip"},
      "sampling": {"kind": "fps", "value": 1.0}, "preprocessing": {…}, "versions": {"av": "18.1.0", …}}
 
-Encoders of clips add `"unit": "clip", "clip_frames": 64, "clip_stride": 64` to `encoder`.
+Encoders of clips add `"unit": "clip", "clip_frames": 64, "clip_stride": 64` to `encoder`, engines other than torch
+`"engine": "openvino"`, and their version to `versions`.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import importlib.metadata
 from dataclasses import dataclass
 
 from preprocess.encoders import PRECISIONS, EncoderSpec, check_precision, encoder_spec
+from preprocess.encoders.engines import Engine, check_engine, check_engine_precision, engine_version
 from preprocess.encoders.models import ModelFiles, resolve
 from preprocess.errors import SettingsError, UnknownNameError, UserError
 from preprocess.formats.layout import Layout, read_json
@@ -40,6 +42,7 @@ class EncodeOptions:
         dtype: Of the vectors on disk; default `float16`.
         clip_stride: Sampled frames between the starts of two clips, for encoders of clips; default: the length of a
             clip, so that clips follow each other without overlap.
+        engine: What runs the forward pass, `torch` or `openvino`; default `torch`.
     """
 
     model: str | None = None
@@ -48,6 +51,7 @@ class EncodeOptions:
     precision: str = "auto"
     dtype: str | None = None
     clip_stride: int | None = None
+    engine: str | None = None
 
     def __post_init__(self) -> None:
         if self.precision not in ("auto", *PRECISIONS):
@@ -56,6 +60,8 @@ class EncodeOptions:
             raise UnknownNameError("dtype", self.dtype, DTYPES)
         if self.clip_stride is not None and self.clip_stride < 1:
             raise UserError(f"clip stride {self.clip_stride} is not positive", "Use a number of sampled frames from 1.")
+        if self.engine is not None:
+            check_engine(self.engine)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +80,11 @@ class Encoding:
     def precision(self) -> str:
         """`auto`, `fp32`, `bf16` or `fp16`."""
         return str(self.record["encoder"]["precision"])
+
+    @property
+    def engine(self) -> Engine:
+        """What runs the forward pass."""
+        return check_engine(self.record["encoder"].get("engine", "torch"))
 
     def with_precision(self, precision: str) -> Encoding:
         """The same, now that `auto` has become a number format."""
@@ -107,6 +118,8 @@ def resolve_encoding(
     precision = old.get("precision", "auto") if options.precision == "auto" else options.precision
     if precision in PRECISIONS:
         check_precision(described, precision, files.id)
+    engine = check_engine(options.engine or old.get("engine", "torch"))
+    check_engine_precision(engine, precision)
     sampled = before or (read_json(like.encoding) if like else {})
     sampling = options.sampling or (Sampling.from_json(sampled["sampling"]) if sampled else Sampling.fps(1))
     record = {
@@ -119,11 +132,12 @@ def resolve_encoding(
             "dim": described.dim,
             "normalized": False,
             "family": described.family,
+            **({} if engine == "torch" else {"engine": engine}),
             **clip_settings(described, options.clip_stride or old.get("clip_stride"), files.id),
         },
         "sampling": sampling.to_json(),
         "preprocessing": described.preprocessing.to_json(),
-        "versions": library_versions(),
+        "versions": library_versions(engine),
     }
     if before:
         _check_same(before, record, layout)
@@ -153,7 +167,8 @@ def _check_same(before: JSON, now: JSON, layout: Layout) -> None:
         for field in sorted({*before[part], *now[part]}):
             if part == "encoder" and field in _ADDED and field not in before[part]:
                 continue
-            there, here = before[part].get(field), now[part].get(field)
+            default = "torch" if field == "engine" else None
+            there, here = before[part].get(field, default), now[part].get(field, default)
             if there != here:
                 raise SettingsError(
                     f"the triples in {layout.processed} were made with {part}.{field} = {there!r}, not {here!r}",
@@ -162,7 +177,8 @@ def _check_same(before: JSON, now: JSON, layout: Layout) -> None:
                 )
 
 
-def library_versions() -> JSON:
-    """Versions of the libraries that decide the bytes: decoder, resize, model."""
+def library_versions(engine: Engine = "torch") -> JSON:
+    """Versions of the libraries that decide the bytes: decoder, resize, model, engine."""
     names = ("av", "numpy", "pillow", "torch", "torchvision", "transformers")
-    return {name: importlib.metadata.version(name).split("+")[0] for name in names}
+    versions = {name: importlib.metadata.version(name).split("+")[0] for name in names}
+    return versions if engine == "torch" else {**versions, engine: engine_version(engine)}

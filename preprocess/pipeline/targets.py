@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from preprocess.encoders import EncoderSpec, Precision
+from preprocess.encoders.engines import Engine
 from preprocess.encoders.models import ModelFiles
 from preprocess.formats.processed import Processed
 from preprocess.media.sampling import Sampling
@@ -19,6 +20,8 @@ class EncoderTarget:
         clip_stride: Sampled frames between the starts of two clips; 1 for encoders of frames.
         batch_size: Rows per forward pass.
         dtype: Of the `.npy`: `float16` or `float32`.
+        engine: What runs the forward pass.
+        weights_sha256: Checksum of the weights; None to compute it where it is needed.
     """
 
     model: ModelFiles
@@ -28,6 +31,8 @@ class EncoderTarget:
     batch_size: int
     dtype: str
     processed: Processed
+    engine: Engine = "torch"
+    weights_sha256: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from transformers import CLIPImageProcessor, CLIPVisionModelWithProjection
 
 from preprocess.encoders import encoder_spec
+from preprocess.encoders.devices import has_gpu_driver
 from preprocess.errors import REASONS, RawDataError, SettingsError, UserError
 from preprocess.formats.layout import Layout, read_json
 from preprocess.formats.processed import Processed
@@ -499,3 +500,21 @@ def test_no_raw_data_and_a_run_beside_this_one_are_refused(raw: Path, small_clip
         run(tmp_path / "nowhere", tmp_path / "out", small_clip)
     with only_run(Layout(tmp_path, "CLIP-Test")), pytest.raises(UserError, match="another run"):
         run(raw, tmp_path, small_clip)
+
+
+WITHOUT_TORCH = """
+import sys
+from preprocess.__main__ import app
+
+app(sys.argv[1:], standalone_mode=False)
+print("torch imported:", "torch" in sys.modules)
+"""
+
+
+@pytest.mark.skipif(has_gpu_driver(), reason="where there is a GPU, this process holds the encoder")
+def test_without_a_gpu_only_workers_import_torch(raw: Path, root: Path, small_clip: Path, tmp_path: Path) -> None:
+    options = ["encode", "folder", "--raw", str(raw), "--out", str(tmp_path), "--model", str(small_clip)]
+    command = [sys.executable, "-c", WITHOUT_TORCH, *options, "--max-reject-rate", "1"]
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=280)
+    assert "5 triples written" in done.stdout, done.stderr
+    assert "torch imported: False" in done.stdout

@@ -1,0 +1,125 @@
+"""A family's forward pass on OpenVINO, which fuses the layers of a tower for the CPU at hand.
+
+A tower is converted once for each model and batch size and kept in the user's cache folder; a process that finds it
+there needs no `transformers`. Conversion takes seconds, and the disk space of the weights in fp32.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import importlib.metadata
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from preprocess.encoders.engines import engine_version
+from preprocess.encoders.models import ModelFiles
+from preprocess.encoders.spec import EncoderSpec, Precision
+from preprocess.encoders.torch_encoder import Forward, Load
+from preprocess.errors import UserError
+from preprocess.storage import atomic_folder, cache_folder, remove_temporary
+
+_HINTS: dict[Precision, str] = {"fp32": "f32", "bf16": "bf16"}
+_MODEL = "model.xml"
+
+
+def load_openvino(
+    load: Load, files: ModelFiles, spec: EncoderSpec, precision: Precision, batch_size: int, weights_sha256: str
+) -> Forward:
+    """The forward pass of a tower on the CPU, in as many threads as torch was given.
+
+    Args:
+        load: Loads the tower with torch, where it was not converted before.
+        files: Of the model.
+        spec: Of the model.
+        precision: `fp32` or `bf16`, of products; what comes in and goes out is float32.
+        batch_size: Of each call.
+        weights_sha256: Checksum of the weights.
+
+    Returns:
+        float32 `(batch_size, 3, H, W)`, or `(batch_size, T, 3, H, W)` for clips, normalized, to float32
+        `(batch_size, D)`.
+
+    Raises:
+        UserError: OpenVINO cannot convert the model.
+    """
+    import openvino
+
+    *frames, height, width, channels = spec.frame_shape
+    shape = (batch_size, *frames, channels, height, width)
+    folder = _converted(load, files, shape, weights_sha256)
+    core = openvino.Core()
+    settings = {
+        "INFERENCE_PRECISION_HINT": _HINTS[precision],
+        "INFERENCE_NUM_THREADS": max(1, torch.get_num_threads()),
+        "NUM_STREAMS": 1,
+        "ENABLE_CPU_PINNING": False,  # every worker would be pinned to the same core
+    }
+    request = core.compile_model(core.read_model(folder / _MODEL), "CPU", settings).create_infer_request()
+
+    def forward(pixels: torch.Tensor) -> torch.Tensor:
+        vectors = request.infer({0: pixels.numpy()}, share_inputs=True, share_outputs=True)[0]
+        return torch.from_numpy(np.array(vectors))  # the request writes into the same memory next time
+
+    return forward
+
+
+def _converted(load: Load, files: ModelFiles, shape: tuple[int, ...], weights_sha256: str) -> Path:
+    """The folder with the converted tower; of the processes of a machine that need it, one converts it."""
+    versions = (engine_version("openvino"), torch.__version__, importlib.metadata.version("transformers"))
+    key = "-".join(map(str, (weights_sha256, files.config().get("model_type"), *shape, *versions)))
+    folder = cache_folder("openvino", key)
+    if not (folder / _MODEL).is_file():
+        with _only_one(folder):
+            if not (folder / _MODEL).is_file():
+                _convert(load, files, shape, folder)
+    return folder
+
+
+def _convert(load: Load, files: ModelFiles, shape: tuple[int, ...], folder: Path) -> None:
+    import openvino
+    from openvino.frontend import FrontEndManager
+    from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
+
+    tower = _Tower(load(torch.device("cpu"), torch.float32))
+    example = torch.zeros((2, *shape[1:]))  # of 1, a dimension of the model could be taken for that of the batch
+    try:
+        # Not `openvino.convert_model`, which reports to its makers that, and what, it converts.
+        frontend = FrontEndManager().load_by_framework("pytorch")
+        with warnings.catch_warnings(), torch.inference_mode():
+            warnings.simplefilter("ignore")  # of the tracer: conditions on shapes, which are fixed here
+            decoder = TorchScriptPythonDecoder(tower, example_input=(example,))  # to be kept while it is converted
+            model = frontend.convert(frontend.load(decoder))
+        model.reshape(shape)
+    except Exception as error:  # the tracer and the converter have exceptions of their own
+        reason = (str(error).splitlines() or [""])[0][:200]
+        raise UserError(
+            f"OpenVINO cannot convert model {files.id!r} ({type(error).__name__}: {reason})", "Use --engine torch."
+        ) from error
+    remove_temporary(folder.parent, folder.name)
+    with atomic_folder(folder) as made:
+        openvino.save_model(model, made / _MODEL, compress_to_fp16=False)
+
+
+class _Tower(torch.nn.Module):
+    """What the tracer takes: a module; the weights of the tower become constants."""
+
+    def __init__(self, forward: Forward) -> None:
+        super().__init__()
+        self._tower = forward
+
+    def forward(self, pixels: torch.Tensor) -> Any:
+        return self._tower(pixels)
+
+
+@contextlib.contextmanager
+def _only_one(folder: Path) -> Iterator[None]:
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with folder.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield

@@ -1,0 +1,225 @@
+"""The engine OpenVINO against torch: every family, every batch position, a build, and what is refused."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from preprocess.encoders import encoder_spec, families, load_encoder
+from preprocess.encoders.engines import check_engine, engine_device
+from preprocess.encoders.models import ModelFiles, resolve
+from preprocess.errors import SettingsError, UserError
+from preprocess.formats.layout import Layout, read_json
+from preprocess.formats.processed import Processed
+from preprocess.formats.triple_files import read_triple
+from preprocess.pipeline.settings import EncodeOptions, resolve_encoding
+from preprocess.recipes import load
+from tests.encoders.small_models import MODELS
+from tests.media_files import write_video
+
+pytest.importorskip("openvino", reason="OpenVINO is not installed: make dev")
+
+LEAST = 0.9995
+
+
+@pytest.fixture(scope="module", autouse=True)
+def home(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """A cache of its own."""
+    with pytest.MonkeyPatch.context() as patch:
+        folder = tmp_path_factory.mktemp("home")
+        patch.setenv("HOME", str(folder))
+        yield folder
+
+
+@pytest.fixture(scope="module", params=list(families()))
+def files(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> ModelFiles:
+    folder = tmp_path_factory.mktemp("models") / request.param
+    folder.mkdir()
+    MODELS[request.param](folder)
+    return resolve(str(folder))
+
+
+def pictures(files: ModelFiles, count: int = 5) -> NDArray[Any]:
+    spec = encoder_spec(files)
+    random = np.random.default_rng(7).integers(0, 256, (count, *spec.frame_shape), dtype=np.uint8)
+    if spec.preprocessing.frame_dtype == np.uint8:
+        return random
+    return (random / 255).astype(np.float32)
+
+
+def centered_cosines(a: NDArray[np.float32], b: NDArray[np.float32], mean: NDArray[np.float32]) -> NDArray[np.float32]:
+    a, b = a - mean, b - mean
+    cosines: NDArray[np.float32] = (a * b).sum(1) / (np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1))
+    return cosines
+
+
+def test_every_family_gives_the_vectors_of_torch(files: ModelFiles) -> None:
+    pixels = pictures(files)
+    expected = load_encoder(files, "cpu", "fp32", 4).encode(pixels)
+    exact = load_encoder(files, "cpu", "fp32", 4, "openvino").encode(pixels)
+    np.testing.assert_allclose(exact, expected, atol=1e-5 * np.abs(expected).max())
+    fast = load_encoder(files, "cpu", "bf16", 4, "openvino").encode(pixels)
+    assert centered_cosines(fast, expected, np.zeros(1, np.float32)).min() >= LEAST
+    assert fast.dtype == np.float32
+    assert not np.array_equal(fast, exact) or not torch.backends.mkldnn.is_available() or not has_bf16()
+
+
+def has_bf16() -> bool:
+    import openvino
+
+    return "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+
+
+def test_a_row_does_not_depend_on_what_is_beside_it(files: ModelFiles) -> None:
+    pixels = pictures(files)
+    encoder = load_encoder(files, "cpu", "bf16", 4, "openvino")
+    together, reversed_ = encoder.encode(pixels), encoder.encode(np.ascontiguousarray(pixels[::-1]))
+    alone = np.concatenate([encoder.encode(pixels[i : i + 1]) for i in range(len(pixels))])
+    assert together.tobytes() == reversed_[::-1].tobytes() == alone.tobytes()
+
+
+def test_the_trained_model_keeps_its_quality(tiny_clip: Path) -> None:
+    """On weights that were trained, and with the mean taken away, which vectors have in common whatever is seen."""
+    files = resolve(str(tiny_clip))
+    height, width, _ = encoder_spec(files).frame_shape
+    y, x = np.mgrid[:height, :width]
+    shapes = []
+    for i in range(24):  # disks of several sizes, places and colors
+        inside = (x - 12 - 2 * i % (width - 24)) ** 2 + (y - height // 2) ** 2 < (4 + i % 9) ** 2
+        color = np.array([[250, 30, 30], [30, 250, 30], [40, 60, 250]][i % 3], np.uint8)
+        shapes.append(np.where(inside[..., None], color, np.uint8(20 + 5 * i)))
+    pixels = np.stack(shapes).astype(np.uint8)
+    expected = load_encoder(files, "cpu", "fp32", 8).encode(pixels)
+    fast = load_encoder(files, "cpu", "bf16", 8, "openvino").encode(pixels)
+    assert centered_cosines(fast, expected, expected.mean(0)).min() >= 0.999
+
+
+CONVERT_AT_ONCE = """
+import sys
+import numpy as np
+from preprocess.encoders import load_encoder
+from preprocess.encoders.models import resolve
+
+encoder = load_encoder(resolve(sys.argv[1]), "cpu", "fp32", 2, "openvino")
+pixels = np.arange(2 * 32 * 32 * 3, dtype=np.uint8).reshape(2, 32, 32, 3)
+print(encoder.encode(pixels).tobytes().hex(), "transformers.models.clip.modeling_clip" in sys.modules)
+"""
+
+
+def test_one_of_the_processes_converts_and_later_ones_need_no_transformers(small_clip: Path, tmp_path: Path) -> None:
+    argv = [sys.executable, "-c", CONVERT_AT_ONCE, str(small_clip)]
+    environment = {**os.environ, "HOME": str(tmp_path)}
+    at_once = [subprocess.Popen(argv, stdout=subprocess.PIPE, text=True, env=environment) for _ in range(2)]
+    printed = [process.communicate(timeout=280)[0].split() for process in at_once]
+    later = subprocess.run(argv, capture_output=True, text=True, env=environment, timeout=280, check=True)
+    assert {vectors for vectors, _ in (*printed, later.stdout.split())} == {printed[0][0]}
+    assert sorted(imported for _, imported in printed) == ["False", "True"]
+    assert later.stdout.split()[1] == "False"
+    cache = tmp_path / ".cache" / "video-embedding-datasets" / "openvino"
+    assert len([path for path in cache.iterdir() if path.is_dir()]) == 1
+
+
+def build(root: Path, raw: Path, out: Path, model: Path, *options: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "preprocess", "build", "folder", "--raw", raw, "--out", out, "--model", model]
+    return subprocess.run(
+        list(map(str, [*command, "--fps", 5, *options])), cwd=root, capture_output=True, text=True, timeout=280
+    )
+
+
+def test_a_build_says_so_and_goes_on_with_it(root: Path, small_clip: Path, tmp_path: Path) -> None:
+    raw = tmp_path / "raw"
+    for seed, frames in enumerate((12, 31, 7)):
+        write_video(raw / "train" / f"v{seed}.mp4", frames, seed=seed)
+    for workers, out in ((1, "one"), (2, "two")):
+        done = build(
+            root, raw, tmp_path / out, small_clip, "--engine", "openvino", "--precision", "bf16", "--workers", workers
+        )
+        assert done.returncode == 0, done.stderr
+    one, two = (Layout(tmp_path / out, "CLIP-Folder") for out in ("one", "two"))
+    tars = sorted(path.relative_to(one.dataset) for path in one.dataset.rglob("*.tar"))
+    assert tars
+    assert all((one.dataset / tar).read_bytes() == (two.dataset / tar).read_bytes() for tar in tars)
+
+    manifest = json.loads((one.dataset / "manifest.json").read_text())
+    assert manifest["encoder"]["engine"] == "openvino"
+    assert manifest["encoder"]["precision"] == "bf16"
+    import openvino
+
+    assert openvino.__version__.startswith(manifest["versions"]["openvino"])
+
+    write_video(raw / "train" / "later.mp4", 9, seed=9)
+    done = build(root, raw, tmp_path / "one", small_clip)  # without the option
+    assert done.returncode == 0, done.stderr
+    assert "1 triples written, 3 kept" in done.stdout
+    assert read_json(one.encoding)["encoder"]["engine"] == "openvino"
+    done = build(root, raw, tmp_path / "one", small_clip, "--engine", "torch")
+    assert done.returncode == 2
+    assert "encoder.engine = 'openvino', not 'torch'" in done.stderr
+
+    again = [sys.executable, "-m", "preprocess", "recheck", "folder", "--out", str(tmp_path / "one"), "-n", "9"]
+    checked = subprocess.run(again, cwd=root, capture_output=True, text=True, timeout=280)
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+
+    done = build(root, raw, tmp_path / "torch", small_clip, "--precision", "fp32", "--dtype", "float32")
+    assert done.returncode == 0, done.stderr
+    plain = Layout(tmp_path / "torch", "CLIP-Folder")
+    assert "engine" not in read_json(plain.encoding)["encoder"]
+    keys = Processed(one.processed).keys("train")
+    assert len(keys) == 4
+    for key in keys:
+        fast, exact = (read_triple(layout.processed, "train", key).vectors for layout in (one, plain))
+        zero = np.zeros(1, np.float32)
+        assert centered_cosines(fast.astype(np.float32), exact.astype(np.float32), zero).min() >= LEAST
+
+
+def test_an_output_made_with_torch_is_not_continued_with_another_engine(tmp_path: Path, tiny_clip: Path) -> None:
+    spec, layout = load("folder").SPEC, Layout(tmp_path, "CLIP-Folder")
+    before = resolve_encoding(spec, layout, EncodeOptions(model=str(tiny_clip)))
+    layout.encoding.parent.mkdir(parents=True)
+    layout.encoding.write_text(json.dumps(before.record))
+    with pytest.raises(SettingsError, match=r"encoder.engine = 'torch', not 'openvino'"):
+        resolve_encoding(spec, layout, EncodeOptions(model=str(tiny_clip), engine="openvino"))
+
+
+def test_what_the_engine_cannot_do_is_said(root: Path, small_clip: Path, tmp_path: Path) -> None:
+    write_video(tmp_path / "raw" / "train" / "v.mp4", 3)
+    refused = {
+        ("--engine", "openvino", "--precision", "fp16"): "engine 'openvino' does not compute in fp16",
+        ("--engine", "openvino", "--device", "cuda"): "device 'cuda'",
+        ("--engine", "opnvino"): "Did you mean 'openvino'",
+    }
+    if not torch.cuda.is_available():
+        for options, message in refused.items():
+            done = build(root, tmp_path / "raw", tmp_path / "out", small_clip, *options)
+            assert done.returncode == 2, done.stderr
+            assert message in done.stderr
+            assert not (tmp_path / "out" / "CLIP-Folder").exists()
+    with pytest.raises(UserError, match=r"runs on CPUs only, not on 'cuda:1'"):
+        engine_device("openvino", "cuda:1")
+
+
+def test_a_missing_engine_names_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(UserError, match=r"not installed\. Run pip install -r requirements-openvino\.txt"):
+        check_engine("openvino")
+
+
+def test_a_model_that_cannot_be_converted_ends_with_one_line(small_clip: Path) -> None:
+    from preprocess.encoders.openvino_forward import load_openvino
+
+    def load_tower(device: torch.device, dtype: torch.dtype) -> Any:
+        return lambda pixels: torch.linalg.eigvals(pixels[:, 0]).real
+
+    files = resolve(str(small_clip))
+    with pytest.raises(UserError, match=r"OpenVINO cannot convert model 'small-clip'.*Use --engine torch"):
+        load_openvino(load_tower, files, encoder_spec(files), "fp32", 3, "0" * 64)

@@ -11,7 +11,7 @@ Files are convenient to look at; parts need few inodes and few requests. Which o
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
@@ -144,12 +144,8 @@ class Processed:
 
     def describe(self, split: Split, place: TriplePlace, extension: str) -> str:
         """Names a member of a triple in an error."""
-        folder = self.folder / split
-        return (
-            f"{folder / place.entry.part}: {place.key}.{extension}"
-            if place.entry
-            else f"{folder / place.key}.{extension}"
-        )
+        part = f"{place.entry.part}: " if place.entry else ""
+        return f"{self.folder}/{split}/{part}{place.key}.{extension}"  # per sample, and pathlib takes 13 % of packing
 
     def writer(self) -> TripleWriter:
         """For one task, in whatever process it runs."""
@@ -210,7 +206,8 @@ class Processed:
         wanted = [member.extension for member in members.MEMBERS if not member.from_sample]
         packed = [(place.key, place.entry) for place in batch if place.entry]
         from_parts = iter(parts.read_entries(folder, packed) if packed else ())
-        files = [(folder / f"{place.key}.{e}", 0, None) for place in batch if not place.entry for e in wanted]
+        path: Callable[[str], Path | str] = folder.joinpath if is_remote(folder) else f"{folder}/".__add__
+        files = [(path(f"{place.key}.{e}"), 0, None) for place in batch if not place.entry for e in wanted]
         from_files = iter(read_ranges(files))
         for place in batch:
             if place.entry:

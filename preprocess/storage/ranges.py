@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from preprocess.storage.locations import filesystem_of, is_remote
 
@@ -12,8 +12,8 @@ _MAX_GAP = 64 << 10  # bytes between two ranges that are cheaper to read than to
 _MAX_BLOCK = 32 << 20
 
 
-def read_ranges(ranges: Sequence[tuple[Path, int, int | None]]) -> list[bytes]:
-    """Reads parts of files: first byte, and the byte behind the last (None: to the end).
+def read_ranges(ranges: Sequence[tuple[Path | str, int, int | None]]) -> list[bytes]:
+    """Reads parts of files: first byte, and the byte behind the last (None: to the end). A `str` is a local path.
 
     Of remote files, ranges that are close to one another come in one request, and requests run at the same time.
 
@@ -22,6 +22,10 @@ def read_ranges(ranges: Sequence[tuple[Path, int, int | None]]) -> list[bytes]:
     """
     if not ranges or not is_remote(ranges[0][0]):
         return [_read_local(*one) for one in ranges]
+    return _read_remote(cast("Sequence[tuple[Path, int, int | None]]", ranges))
+
+
+def _read_remote(ranges: Sequence[tuple[Path, int, int | None]]) -> list[bytes]:
     filesystem = filesystem_of(ranges[0][0])[0]
     blocks: list[tuple[str, int, int | None]] = []  # what is asked for
     inside: dict[int, tuple[int, int]] = {}  # which range is in which block, and where
@@ -67,7 +71,7 @@ def copy_range(filesystem: Any, path: str, start: int, end: int, target: Path) -
             file.write(data)
 
 
-def _read_local(path: Path, start: int, end: int | None) -> bytes:
+def _read_local(path: Path | str, start: int, end: int | None) -> bytes:
     with open(path, "rb") as file:  # noqa: PTH123 - twice per sample, and pathlib is slower
         if start:
             file.seek(start)

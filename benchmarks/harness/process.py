@@ -44,16 +44,19 @@ class CommandFailedError(Exception):
     """The command ended with another exit code than 0; the message holds the end of what it printed."""
 
 
-def measure(argv: Sequence[str], *, cwd: Path, env: Mapping[str, str] | None = None) -> Used:
+def measure(
+    argv: Sequence[str], *, cwd: Path, env: Mapping[str, str] | None = None, time_limit_s: float = 3600
+) -> Used:
     """Runs a command to its end.
 
     Args:
         argv: Program and arguments.
         cwd: Working directory.
         env: Variables in addition to those of this process.
+        time_limit_s: After that it is killed.
 
     Raises:
-        CommandFailedError: Its exit code is not 0.
+        CommandFailedError: Its exit code is not 0, or it did not end in time.
     """
     ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     with tempfile.TemporaryFile() as stdout, tempfile.TemporaryFile() as stderr:
@@ -69,7 +72,16 @@ def measure(argv: Sequence[str], *, cwd: Path, env: Mapping[str, str] | None = N
             start_new_session=True,
         )
         with _MemoryWatch(others) as memory:
-            _, status, usage = os.wait4(process.pid, 0)
+            late = threading.Event()
+            alarm = threading.Timer(time_limit_s, _kill_session, (process.pid, late))
+            alarm.start()
+            try:
+                _, status, usage = os.wait4(process.pid, 0)
+            except BaseException:  # such as KeyboardInterrupt: nothing of the run goes on without this process
+                _kill_session(process.pid, late)
+                raise
+            finally:
+                alarm.cancel()
             wall = time.perf_counter() - began
             process.returncode = os.waitstatus_to_exitcode(status)
             cpu = usage.ru_utime + usage.ru_stime + _reap_the_rest(others)
@@ -78,11 +90,19 @@ def measure(argv: Sequence[str], *, cwd: Path, env: Mapping[str, str] | None = N
         foreign = foreign_share(busy_s() - busy, cpu + harness, elapsed, os.cpu_count() or 1)
         stdout.seek(0)
         printed = stdout.read().decode(errors="replace")
+        if late.is_set():
+            raise CommandFailedError(f"it did not end within {time_limit_s:g} s")
         if process.returncode != 0:
             stderr.seek(0)
             end = (stderr.read().decode(errors="replace").strip() or printed.strip())[-1500:]
             raise CommandFailedError(f"exit code {process.returncode}: {end}")
     return Used(wall, cpu, memory.peak_mb, foreign, printed)
+
+
+def _kill_session(leader: int, done: threading.Event) -> None:
+    done.set()
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(leader, signal.SIGKILL)
 
 
 def foreign_share(busy: float, own: float, wall: float, cores: int) -> float:

@@ -74,8 +74,12 @@ class Command:
 class Bench:
     """One benchmark: its cases as they are measured, its temporary folder, its result file."""
 
-    def __init__(self, name: str, *, rounds: int, warmup: bool, results: Path, only: str = "") -> None:
-        self.name, self.rounds, self.warmup, self.results, self.only = name, rounds, warmup, results, only
+    def __init__(
+        self, name: str, *, rounds: int, warmup: bool, repeats: int, time_limit_s: float, results: Path, only: str = ""
+    ) -> None:
+        self.time_limit_s = time_limit_s
+        self.name, self.rounds, self.warmup, self.repeats = name, rounds, warmup, repeats
+        self.results, self.only = results, only
         self.cases: list[Case] = []
         self.temporary = Path(tempfile.mkdtemp(prefix=f"bench-{name}-"))
 
@@ -88,6 +92,8 @@ class Bench:
         parser.add_argument(
             "--warmup", action=argparse.BooleanOptionalAction, default=warmup, help="a round not counted"
         )
+        parser.add_argument("--repeats", type=int, default=REPEATS, help="of a run that others disturbed, at most")
+        parser.add_argument("--time-limit", type=float, default=3600, help="seconds that one run may take")
         parser.add_argument(
             "--results", type=Path, default=ROOT / "benchmarks" / "results", help="folder of the result"
         )
@@ -95,7 +101,15 @@ class Bench:
         options = parser.parse_args()
         if options.rounds < 1:
             parser.error(f"--rounds must be at least 1: {options.rounds}")
-        made = cls(name, rounds=options.rounds, warmup=options.warmup, results=options.results, only=options.only)
+        made = cls(
+            name,
+            rounds=options.rounds,
+            warmup=options.warmup,
+            repeats=options.repeats,
+            time_limit_s=options.time_limit,
+            results=options.results,
+            only=options.only,
+        )
         return made, options
 
     def __enter__(self) -> Bench:
@@ -152,7 +166,7 @@ class Bench:
     def _repeated(self, one: Command, number: int, units: float) -> list[tuple[Run, dict[str, Any]]]:
         """The runs of one command in one round: repeated, a bounded number of times, while others disturb it."""
         found = []
-        for _ in range(1 + REPEATS):
+        for _ in range(1 + self.repeats):
             used, said = self._once(one)
             disturbed = used.foreign_share > FOREIGN_LIMIT and used.wall_s >= SHORT_S
             run = Run(
@@ -168,7 +182,7 @@ class Bench:
             found.append((run, dict(said.get("facts", {}))))
             print(
                 f"   {number} {one.name:42} {run.seconds:9.2f} s {run.rate:12.2f}/s  CPU {run.cpu_s:8.2f} s "
-                f"{run.peak_mb:8.0f} MB  others {run.foreign_share:5.1%}{'  repeated' if disturbed else ''}",
+                f"{run.peak_mb:8.0f} MB  others {run.foreign_share:5.1%}{'  disturbed' if disturbed else ''}",
                 flush=True,
             )
             if not disturbed or number == 0:
@@ -179,13 +193,17 @@ class Bench:
         out = Path(tempfile.mkdtemp(prefix="run-", dir=self.temporary))
         try:
             if one.prepare:
-                measure([word.replace(OUT, str(out)) for word in one.prepare], cwd=ROOT, env=one.env)
-            used = measure([word.replace(OUT, str(out)) for word in one.argv], cwd=ROOT, env=one.env)
+                self._measure(one.prepare, one.env, out)
+            used = self._measure(one.argv, one.env, out)
         finally:
             shutil.rmtree(out, ignore_errors=True)
         last = (used.stdout.strip().splitlines() or [""])[-1]
         said = json.loads(last) if last.startswith("{") else {}
         return used, said if isinstance(said, dict) else {}
+
+    def _measure(self, argv: Sequence[str], env: Mapping[str, str], out: Path) -> Used:
+        words = [word.replace(OUT, str(out)) for word in argv]
+        return measure(words, cwd=ROOT, env=env, time_limit_s=self.time_limit_s)
 
     def _short(self, word: str) -> str:
         return word if len(word) < 200 and "\n" not in word else "..."

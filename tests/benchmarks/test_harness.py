@@ -101,6 +101,11 @@ def test_a_command_that_fails_says_why(tmp_path: Path) -> None:
         )
 
 
+def test_a_command_that_does_not_end_is_killed(tmp_path: Path) -> None:
+    with pytest.raises(CommandFailedError, match=r"it did not end within 0\.2 s"):
+        measure([sys.executable, "-c", "import time; time.sleep(100)"], cwd=tmp_path, time_limit_s=0.2)
+
+
 def test_the_ratio_is_that_of_each_round_to_the_best_peer() -> None:
     case = result().cases[0]
     peer = case.best("peer")

@@ -114,7 +114,7 @@ def engines() -> tuple[str, ...]:
     return ("torch", "openvino") if installed else ("torch",)
 
 
-def commands(videos: Path, model: Path, precision: str) -> list[Command]:
+def commands(videos: Path, model: Path, precision: str, seconds: int) -> list[Command]:
     """Ours with each engine, and the peers that are fast enough for all videos."""
     encode = [sys.executable, "-m", "preprocess", "encode", "folder", "--raw", str(videos), "--model", str(model)]
     found = []
@@ -122,7 +122,7 @@ def commands(videos: Path, model: Path, precision: str) -> list[Command]:
         kind = [] if engine == "torch" else ["--engine", engine]
         found.append(Command(f"ours, {engine} {precision}", "ours", [*encode, "--out", OUT, *kind]))
     script = [peer_python(), str(SCRIPTS / "encode_script.py"), str(videos), str(model), OUT, precision]
-    daft = [peer_python(), str(SCRIPTS / "encode_daft.py"), str(videos), str(model), OUT, precision]
+    daft = [peer_python(), str(SCRIPTS / "encode_daft.py"), str(videos), str(model), OUT, precision, str(seconds)]
     found.append(Command(f"strong script, {precision}", "peer", script, absent=why_absent("av, torch, transformers")))
     found.append(Command(f"Daft, {precision}", "peer", daft, absent=why_absent("daft")))
     return found
@@ -183,7 +183,7 @@ def measure(bench: Bench, clips: list[int], slow_clips: int, seconds: int) -> No
     for count in clips:
         videos = bench.temporary / f"videos{count}"
         make_clips(videos, count, seconds)
-        contenders = [*commands(videos, model, precision), *bound_commands(videos, model)]
+        contenders = [*commands(videos, model, precision, seconds), *bound_commands(videos, model)]
         if count == clips[0]:
             contenders += slow_commands(few, sampled, model, min(slow_clips, count))
         case = bench.case(f"videos to triples, {count:,} clips, ViT-B/32 on the CPU", "videos", count, contenders)

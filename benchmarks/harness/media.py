@@ -61,7 +61,7 @@ def make_clip_model(folder: Path, size: str = "B/32") -> Path:
 
     Args:
         folder: Where it is saved.
-        size: `B/32` or `L/14`, or `tiny`: two layers of 64.
+        size: `B/32` or `L/14`, or `null`: one layer of 16 on 32 x 32 pixels, which costs next to nothing.
     """
     import torch
     from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel
@@ -70,6 +70,7 @@ def make_clip_model(folder: Path, size: str = "B/32") -> Path:
     logging.disable_progress_bar()
     torch.manual_seed(0)
     vision: dict[str, int] = {}
+    text: dict[str, int] = {}
     if size == "L/14":
         vision = {
             "hidden_size": 1024,
@@ -78,10 +79,54 @@ def make_clip_model(folder: Path, size: str = "B/32") -> Path:
             "num_attention_heads": 16,
             "patch_size": 14,
         }
-    elif size == "tiny":
-        vision = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4}
-    dim = 768 if size == "L/14" else 512
-    config = CLIPConfig(vision_config={**vision, "projection_dim": dim}, text_config={}, projection_dim=dim)
+    elif size == "null":
+        vision = {
+            "hidden_size": 16,
+            "intermediate_size": 16,
+            "num_hidden_layers": 1,
+            "num_attention_heads": 1,
+            "image_size": 32,
+            "patch_size": 32,
+        }
+        text = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 1}
+    dim = {"B/32": 512, "L/14": 768, "null": 16}[size]
+    config = CLIPConfig(vision_config={**vision, "projection_dim": dim}, text_config=text, projection_dim=dim)
     CLIPModel(config).eval().save_pretrained(folder)
-    CLIPImageProcessor().save_pretrained(folder)
+    edge = vision.get("image_size", 224)
+    CLIPImageProcessor(size={"shortest_edge": edge}, crop_size={"height": edge, "width": edge}).save_pretrained(folder)
     return folder
+
+
+def make_images(folder: Path, count: int, classes: int = 20) -> Path:
+    """`count` different images of 32 x 32 in folders of classes: media that cost next to nothing to decode."""
+    import numpy as np
+    from PIL import Image
+
+    rng = np.random.default_rng(0)
+    for label in range(classes):
+        (folder / f"class {label}").mkdir(parents=True)
+    for i in range(count):
+        pixels = rng.integers(0, 256, (32, 32, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / f"class {i % classes}" / f"image{i:07d}.jpg", quality=50)
+    return folder
+
+
+def repeat_video(source: Path, target: Path, times: int) -> Path:
+    """The packets of a video one after the other, `times` times: a long video without encoding one."""
+    import av
+
+    with av.open(str(target), "w") as output:
+        stream: Any = None
+        for number in range(times):
+            with av.open(str(source)) as container:
+                one = container.streams.video[0]
+                stream = stream or output.add_stream_from_template(one)
+                length = one.duration or 0
+                for packet in container.demux(one):
+                    if packet.pts is None or packet.dts is None:
+                        continue
+                    packet.pts += number * length
+                    packet.dts += number * length
+                    packet.stream = stream
+                    output.mux(packet)
+    return target

@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.harness.media import RATE, render
-from benchmarks.harness.peers import peer_python, why_absent
+from benchmarks.harness.peers import link_ffmpeg, peer_python, why_absent
 from benchmarks.harness.rounds import Bench, Command
 
 CASES: dict[str, tuple[int, int, int, int, str, str, str]] = {
@@ -152,7 +152,7 @@ def run_method(method: str, path: str, sampling: str, seconds: int, repeats: int
 # --- side by side -----------------------------------------------------------------------------------------------------
 
 
-def measure(bench: Bench, name: str, repeats: int) -> None:
+def measure(bench: Bench, name: str, repeats: int, ffmpeg: dict[str, str]) -> None:
     """One case."""
     seconds, height, width, gop, codec, file, sampling = CASES[name]
     path = bench.temporary / file
@@ -162,7 +162,13 @@ def measure(bench: Bench, name: str, repeats: int) -> None:
     given = [str(path), sampling, str(seconds), str(repeats)]
     contenders = [Command("ours", "ours", [sys.executable, *call, "ours", *given])]
     contenders += [
-        Command(method, "peer", [peer_python(), *call, method, *given], absent=why_absent(MODULES[method]))
+        Command(
+            method,
+            "peer",
+            [peer_python(), *call, method, *given],
+            env=ffmpeg if method == "torchcodec" else {},
+            absent=why_absent(MODULES[method]),
+        )
         for method in METHODS
     ]
     case = bench.case(f"sparse decode, {name}", "videos", repeats, contenders)
@@ -187,9 +193,10 @@ def main() -> None:
     parser.add_argument("--videos", type=int, default=20, help="decodes of the clip in a run")
     bench, options = Bench.from_arguments("decode", parser, rounds=5)
     with bench:
+        ffmpeg = link_ffmpeg(bench.temporary / "ffmpeg")
         for name in CASES:
             if options.cases in name:
-                measure(bench, name, options.videos if "340" in name else max(1, options.videos // 4))
+                measure(bench, name, options.videos if "340" in name else max(1, options.videos // 4), ffmpeg)
         bench.write()
 
 

@@ -96,7 +96,11 @@ def measure(bench: Bench, samples: int) -> None:
     for workers in (0, 2):
         for shuffle in (False, True):
             title = f"shards to batches, {workers or 'no'} workers{', shuffled' if shuffle else ''}"
-            bench.case(title, "samples", samples, contenders(folder, workers, shuffle, prepared))
+            case = bench.case(title, "samples", samples, contenders(folder, workers, shuffle, prepared))
+            for one in case.contenders:
+                if one.runs and one.facts["read"] != samples:
+                    one.facts["note"] = f"read {one.facts['read']} of {samples} samples"
+                    print(f"   note: {one.name} {one.facts['note']}")
     snapshot = as_hub_cache(folder, bench.temporary / "hub" / "datasets--org--CLIP-Bench")
     apart = {"litdata": "reads its own format only", "datasets, prepared": "reads its Arrow cache only"}
     bench.case("shards to batches, from a Hub cache", "samples", samples, contenders(snapshot, 0, False, apart))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import os
+import re
 import subprocess
 from pathlib import Path
 
@@ -18,6 +19,24 @@ SCRIPTS = ROOT / "benchmarks" / "peers"
 def peer_python(environment: str = "torch") -> str:
     """The interpreter of an environment, whether it is there or not."""
     return str(PEERS / environment / "bin" / "python")
+
+
+def link_ffmpeg(folder: Path, environment: str = "torch") -> dict[str, str]:
+    """Gives torchcodec the FFmpeg that PyAV's wheel brings, by the names that it looks for.
+
+    So both decode with the same FFmpeg, and none has to be installed on the machine.
+
+    Returns:
+        The variables of a process that is to find it; none where PyAV is not installed.
+    """
+    bundled = next((PEERS / environment / "lib").glob("python*/site-packages/av.libs"), None)
+    if bundled is None:
+        return {}
+    folder.mkdir(exist_ok=True)
+    for path in bundled.iterdir():
+        if found := re.fullmatch(r"(lib(?:av|sw)\w+)-[0-9a-f]+(\.so\.\d+)[.\d]*", path.name):
+            (folder / "".join(found.groups())).symlink_to(path)
+    return {"LD_LIBRARY_PATH": f"{folder}:{bundled}"}
 
 
 @functools.cache

@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import datetime
 import json
+import re
 import shutil
 import sys
 import tempfile
@@ -147,7 +148,7 @@ class Bench:
                     # A peer that fails is a finding; the project that fails is a fault.
                     if one.role == "ours":
                         raise
-                    absent[one.name] = f"fails: {self._relative(str(error))[-400:]}"
+                    absent[one.name] = f"fails: {_cause(self._relative(str(error)))}"
                     print(f"   {one.name}: {absent[one.name]}", flush=True)
         contenders = tuple(
             Contender(
@@ -239,6 +240,13 @@ class Bench:
             print(table(lines(case), right=frozenset({1, 2, 3, 4, 5})))
             print("".join(f"{name}: {value:.4g}\n" for name, value in case.figures.items()), end="")
         return write_result(self.results, result)
+
+
+def _cause(message: str) -> str:
+    """The last line that names an error, else the last line."""
+    lines = [line.strip() for line in message.splitlines() if line.strip()]
+    named = [line for line in lines if re.search(r"error|exit code|did not end", line, re.IGNORECASE)]
+    return (named or lines or ["?"])[-1][-300:]
 
 
 def lines(case: Case) -> list[tuple[object, ...]]:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.harness import peers
 from benchmarks.harness.process import CommandFailedError, busy_s, foreign_share, measure, tree_of
 from benchmarks.harness.result import Case, Contender, Result, Run, ratio, read_result, results_in, write_result
 from benchmarks.harness.rounds import Bench, Command
@@ -191,6 +192,37 @@ def test_no_result_names_a_path_of_the_machine(root: Path) -> None:
     for path in (root / "benchmarks" / "results").glob("*.json"):
         text = path.read_text(encoding="utf-8")
         assert not any(part in text for part in ("/tmp/", "/home/", "/root/", str(root))), path.name
+
+
+def test_torchcodec_is_given_the_ffmpeg_of_pyav(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bundled = tmp_path / "torch/lib/python3.11/site-packages/av.libs"
+    bundled.mkdir(parents=True)
+    for name in ("libavcodec-5e6b81c2.so.62.28.102", "libswscale-88e9f973.so.9.5.102", "libx264-d6533a8d.so.165"):
+        (bundled / name).touch()
+    monkeypatch.setattr(peers, "PEERS", tmp_path)
+    env = peers.link_ffmpeg(tmp_path / "ffmpeg")
+    assert sorted(path.name for path in (tmp_path / "ffmpeg").iterdir()) == ["libavcodec.so.62", "libswscale.so.9"]
+    assert env == {"LD_LIBRARY_PATH": f"{tmp_path / 'ffmpeg'}:{bundled}"}
+    assert peers.link_ffmpeg(tmp_path / "ffmpeg", "another") == {}
+
+
+def test_a_peer_that_is_missing_has_a_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(peers, "PEERS", tmp_path)
+    peers.why_absent.cache_clear()
+    assert "`make bench-peers` makes it" in peers.why_absent("daft")
+    (tmp_path / "torch/bin").mkdir(parents=True)
+    (tmp_path / "torch/bin/python").symlink_to(sys.executable)
+    peers.why_absent.cache_clear()
+    assert peers.why_absent("json") == ""
+    assert (
+        peers.why_absent("no_such_peer")
+        == "does not import because ModuleNotFoundError: No module named 'no_such_peer'"
+    )
+    (tmp_path / "torch/failed.txt").write_text("Collecting\nERROR: No matching distribution\nhint\n")
+    peers.why_absent.cache_clear()
+    assert peers.why_absent("no_such_peer") == "does not install because ERROR: No matching distribution"
+    assert peers.why_absent("json") == ""
+    peers.why_absent.cache_clear()
 
 
 def test_contenders_run_in_turn_and_say_their_own_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

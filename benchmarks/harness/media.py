@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from fractions import Fraction
 from pathlib import Path
@@ -24,6 +25,7 @@ def render(
     import av
     import numpy as np
 
+    os.environ.setdefault("SVT_LOG", "1")  # errors only
     random = np.random.default_rng(seed)
     coarse = random.integers(0, 256, (height // 8 + 60, width // 8 + 60, 3), dtype=np.uint8)
     texture = coarse.repeat(8, 0).repeat(8, 1)

@@ -13,8 +13,9 @@ PUBLIC  ?=
 ENGINE  ?=
 EXECUTOR ?=
 ARGS    ?=
+PEERS   ?= $(CURDIR)/.venv-peers
 COVERAGE :=
-export DATASET RAW MODEL FPS OUT NAME SAMPLE ORG PUBLIC ENGINE EXECUTOR
+export DATASET RAW MODEL FPS OUT NAME SAMPLE ORG PUBLIC ENGINE EXECUTOR PEERS
 
 VENV := .venv
 PY   := $(VENV)/bin/python
@@ -34,7 +35,7 @@ endef
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help setup dev need-dataset download build verify evaluate card preview page explore push push-space stats retry new \
-        list test test-slow mutants fuzz coverage lint types bench clients clean
+        list test test-slow mutants fuzz coverage lint types bench bench-peers clients clean
 
 help: ## show this help
 	@echo 'Usage: make TARGET [VARIABLE=value …]'
@@ -186,8 +187,20 @@ lint: $(VENV)/.dev ## run ruff and check the import contracts
 types: $(VENV)/.dev ## run mypy, strict
 	@$(VENV)/bin/mypy
 
-bench: $(VENV)/.dev ## measure speed and memory, next to other libraries
+bench: $(VENV)/.dev ## measure speed and memory, next to other libraries (hours; `make bench-peers` first)
 	@for bench in benchmarks/[a-z]*.py; do echo "== $$bench"; $(PY) "$$bench" || exit 1; done
+	@$(PY) -m benchmarks.harness.table
+
+bench-peers: $(patsubst benchmarks/peers/%.txt,bench-peer-%,$(filter-out %.no-deps.txt,$(wildcard benchmarks/peers/*.txt)))
+bench-peers: ## install the libraries that `make bench` compares with (PEERS=: where; 7 GB)
+# What does not install is no error: `failed.txt` holds the reason, and the result of a benchmark says it.
+bench-peer-%: benchmarks/peers/%.txt
+	@test -x "$$PEERS/$*/bin/python" || $(PYTHON) -m venv "$$PEERS/$*"
+	@rm -f "$$PEERS/$*/failed.txt"
+	@install() { "$$PEERS/$*/bin/python" -m pip install --quiet --disable-pip-version-check "$$@"; }; \
+	  extra=benchmarks/peers/$*.no-deps.txt; \
+	  { install -r $< && { ! test -f $$extra || install --no-deps -r $$extra; }; } 2> "$$PEERS/$*/pip.log" || \
+	  { cp "$$PEERS/$*/pip.log" "$$PEERS/$*/failed.txt"; echo "note: $* does not install: $$PEERS/$*/failed.txt"; }
 
 clients: $(VENV)/.dev ## run other projects' readers on a built dataset (CLIENTS_DIR=: their checkouts)
 	@$(PY) tests/clients/run.py $(ARGS)

@@ -1,164 +1,204 @@
-"""Decoding to 224 x 224 RGB: `read_video` beside a sequential PyAV decode and torchcodec, one thread each.
+"""Decoding to 224 x 224 RGB: `read_video` beside torchcodec, decord, OpenCV and sequential PyAV, one thread each.
 
-    python -m benchmarks.decode                # rendered clips, all cases
-    python -m benchmarks.decode --repeats 11 --video some.mp4
+    .venv/bin/python benchmarks/decode.py                  # rendered clips, all cases
+    .venv/bin/python benchmarks/decode.py --cases GOP --videos 8
 
-All three take the same frames (checked) and resize them with the same transform. Runs are interleaved, so that a busy
-machine slows all alike; trust the ratios. A row of the table:
-
-    10 s 340x256, GOP 12, fps=1   ours   18.9 ms   18.5 to 20.1   3.11
+All take the same frames and resize them with the same transform. Each run is a process that decodes the clip several
+times after one decode that is not counted: imports and the start of the interpreter are not decoding.
 """
 
 from __future__ import annotations
 
-import statistics
-import tempfile
+import argparse
+import functools
+import json
+import sys
 import time
 from collections.abc import Callable
-from fractions import Fraction
 from pathlib import Path
-from typing import Annotated, cast
 
-import av
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
 import numpy as np
-import typer
 from numpy.typing import NDArray
 
-from preprocess.console import new_app, run, table
-from preprocess.media.frames import Transform
-from preprocess.media.sampling import Sampling, wanted
-from preprocess.media.transforms import resize_crop
-from preprocess.media.video import read_video
-from preprocess.samples import Preprocessing
+from benchmarks.harness.media import RATE, render
+from benchmarks.harness.peers import link_ffmpeg, peer_python, why_absent
+from benchmarks.harness.rounds import Bench, Command
 
-CLIP = Preprocessing(224, (224, 224), (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711))
-CASES = {
-    # name: (seconds, height, width, GOP, sampling)
-    "10 s 340x256, GOP 250, fps=1": (10, 256, 340, 250, Sampling.fps(1)),
-    "10 s 340x256, GOP 250, 32 frames": (10, 256, 340, 250, Sampling.num_frames(32)),
-    "10 s 340x256, GOP 12, fps=1": (10, 256, 340, 12, Sampling.fps(1)),
-    "30 s 1280x720, GOP 250, fps=1": (30, 720, 1280, 250, Sampling.fps(1)),
+CASES: dict[str, tuple[int, int, int, int, str, str, str]] = {
+    # name: (seconds, height, width, GOP, codec, file, sampling)
+    "340x256 H.264, GOP 250, 1 fps": (10, 256, 340, 250, "libx264", "a.mp4", "fps=1"),
+    "340x256 H.264, GOP 250, 32 frames": (10, 256, 340, 250, "libx264", "a.mp4", "num_frames=32"),
+    "340x256 H.264, GOP 12, 1 fps": (10, 256, 340, 12, "libx264", "b.mp4", "fps=1"),
+    "340x256 H.264, GOP 12, 32 frames": (10, 256, 340, 12, "libx264", "b.mp4", "num_frames=32"),
+    "340x256 H.264 in AVI, GOP 250, 1 fps": (10, 256, 340, 250, "libx264", "c.avi", "fps=1"),
+    "720p H.264, GOP 250, 1 fps": (10, 720, 1280, 250, "libx264", "d.mp4", "fps=1"),
+    "720p VP9, GOP 128, 1 fps": (10, 720, 1280, 128, "libvpx-vp9", "e.webm", "fps=1"),
+    "720p AV1, GOP 250, 1 fps": (10, 720, 1280, 250, "libsvtav1", "f.mp4", "fps=1"),
+    "1080p HEVC, GOP 250, 1 fps": (10, 1080, 1920, 250, "libx265", "g.mp4", "fps=1"),
 }
 Pixels = NDArray[np.uint8]
+Resize = Callable[[Pixels], Pixels]
 
 
-def render(path: Path, seconds: int, height: int, width: int, gop: int) -> None:
-    """A clip with drifting texture, a moving box and film grain: motion to predict and detail to code."""
-    random = np.random.default_rng(0)
-    coarse = random.integers(0, 256, (height // 8 + 60, width // 8 + 60, 3), dtype=np.uint8)
-    texture = coarse.repeat(8, 0).repeat(8, 1)
-    grain = random.integers(0, 24, (4, height, width, 3), dtype=np.uint8)
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=25, options={"preset": "medium", "bf": "3", "crf": "23"})
-        stream.height, stream.width, stream.pix_fmt = height, width, "yuv420p"
-        stream.codec_context.gop_size = gop
-        for number in range(25 * seconds):
-            down, right = number % 200, 2 * number % 400
-            image = texture[down : down + height, right : right + width] // 2 + 40
-            left = 5 * number % (width - 64)
-            image[height // 3 : height // 3 + 64, left : left + 64] = (200, 60, 30)
-            frame = av.VideoFrame.from_ndarray(image + grain[number % 4], format="rgb24")
-            frame.pts, frame.time_base = number, Fraction(1, 25)
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode(None))
+# --- what each library does; run with the interpreter that has it ----------------------------------------------------
 
 
-def by_ours(path: Path, sampling: Sampling, transform: Transform) -> Pixels:
-    """What the project does."""
-    return read_video(path, sampling, transform=transform).frames.pixels
+def wanted_numbers(sampling: str, seconds: int) -> list[int]:
+    """Numbers of the wanted frames of a clip of 25 frames a second: the same for everybody."""
+    count = RATE * seconds
+    kind, _, value = sampling.partition("=")
+    if kind == "fps":
+        return list(range(0, count, RATE // int(value)))
+    return [i * count // int(value) for i in range(int(value))]
 
 
-def by_pyav(path: Path, sampling: Sampling, transform: Transform) -> Pixels:
-    """Decodes every frame in order and converts those that are wanted; times come from a first look at the packets."""
-    with av.open(str(path)) as container:
-        found = [(p.pts, p.duration) for p in container.demux(video=0) if p.size and p.pts is not None]
-    pts = np.unique([time for time, _ in found])
-    kept: dict[int, Pixels] = {}
-    with av.open(str(path)) as container:
-        stream = container.streams.video[0]
-        stream.codec_context.thread_count = 1
-        base = float(stream.time_base or 0)
-        times = (pts - pts[0]) * base
-        chosen = pts[wanted(sampling, times, float(times[-1]) + (found[-1][1] or 0) * base)[0]]
-        targets = set(chosen.tolist())
-        for frame in container.decode(stream):
-            if frame.pts is not None and frame.pts in targets:
-                kept[frame.pts] = transform(cast(Pixels, frame.to_ndarray(format="rgb24", threads=1)))
-    return np.stack([kept[time] for time in chosen.tolist()])
+def by_ours(path: Path, sampling: str, resize: Resize) -> Pixels:
+    """What the project does; it reads the display times of all frames, too."""
+    from preprocess.media.sampling import Sampling
+    from preprocess.media.video import read_video
+
+    return read_video(path, Sampling.parse(sampling), transform=resize).frames.pixels
 
 
-def by_torchcodec(path: Path, sampling: Sampling, transform: Transform) -> Pixels:
-    """Exact seeking, the frames asked for by time in one call."""
-    from torchcodec.decoders import VideoDecoder  # type: ignore[attr-defined]
+def by_pyav(path: str, numbers: list[int], resize: Resize) -> Pixels:
+    """Decodes every frame in order up to the last wanted one, and converts those that are wanted."""
+    import av
 
-    decoder = VideoDecoder(path, dimension_order="NHWC", num_ffmpeg_threads=1, seek_mode="exact")
-    n = decoder.metadata.num_frames or 0
-    first = decoder.metadata.begin_stream_seconds or 0.0
-    rate = decoder.metadata.average_fps or 25.0
-    _, times = wanted(sampling, np.arange(n) / rate, n / rate)
-    frames = decoder.get_frames_played_at((first + times + 0.25 / rate).tolist()).data.numpy()
-    return np.stack([transform(frame) for frame in frames])
+    targets, kept = set(numbers), []
+    with av.open(path) as container:
+        container.streams.video[0].codec_context.thread_count = 1
+        for number, frame in enumerate(container.decode(video=0)):
+            if number in targets:
+                kept.append(resize(frame.to_ndarray(format="rgb24")))
+                if len(kept) == len(targets):
+                    break
+    return np.stack(kept)
 
 
-METHODS: dict[str, Callable[[Path, Sampling, Transform], Pixels]] = {
-    "sequential PyAV": by_pyav,
+def by_torchcodec(path: str, numbers: list[int], resize: Resize) -> Pixels:
+    """The frames asked for by index in one call; `approximate` seeks by the header, as its documentation advises."""
+    from torchcodec.decoders import VideoDecoder
+
+    mode = "exact" if path.endswith((".avi", ".webm")) else "approximate"
+    decoder = VideoDecoder(path, dimension_order="NHWC", num_ffmpeg_threads=1, seek_mode=mode)
+    return np.stack([resize(frame) for frame in decoder.get_frames_at(numbers).data.numpy()])
+
+
+def by_decord(path: str, numbers: list[int], resize: Resize) -> Pixels:
+    """`get_batch`, on one thread."""
+    import decord
+
+    return np.stack([resize(frame) for frame in decord.VideoReader(path, num_threads=1).get_batch(numbers).asnumpy()])
+
+
+def by_opencv(path: str, numbers: list[int], resize: Resize) -> Pixels:
+    """`grab` for every frame in order, `retrieve` for those that are wanted."""
+    import cv2
+
+    targets, kept = set(numbers), []
+    capture = cv2.VideoCapture(path, cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, 1])
+    for number in range(max(numbers) + 1):
+        if not capture.grab():
+            break
+        if number in targets:
+            kept.append(resize(cv2.cvtColor(capture.retrieve()[1], cv2.COLOR_BGR2RGB)))
+    return np.stack(kept)
+
+
+METHODS = {
     "torchcodec": by_torchcodec,
-    "ours": by_ours,
+    "decord": by_decord,
+    "OpenCV": by_opencv,
+    "sequential PyAV": by_pyav,
+}
+MODULES = {
+    "torchcodec": "torchcodec.decoders",
+    "decord": "decord",
+    "OpenCV": "cv2",
+    "sequential PyAV": "av",
 }
 
 
-def compare(name: str, path: Path, sampling: Sampling, repeats: int) -> list[list[object]]:
-    """Rows of the table for one clip: median and range in ms per video, and the ratio to sequential PyAV."""
-    transform = resize_crop(CLIP)
-    results = {method: run_once(path, sampling, transform) for method, run_once in METHODS.items()}
-    expected = results["sequential PyAV"]
-    for method, pixels in results.items():
-        if not np.array_equal(pixels, expected):
-            print(f"note: {method} gives other pixels than sequential PyAV on {name}")
-    times: dict[str, list[float]] = {method: [] for method in METHODS}
-    for _ in range(repeats):
-        for method, run_once in METHODS.items():
-            start = time.perf_counter()
-            run_once(path, sampling, transform)
-            times[method].append(1000 * (time.perf_counter() - start))
-    base = statistics.median(times["sequential PyAV"])
-    return [
-        [
-            name,
-            method,
-            f"{statistics.median(ms):.1f} ms",
-            f"{min(ms):.1f} to {max(ms):.1f}",
-            f"{base / statistics.median(ms):.2f}",
-        ]
-        for method, ms in times.items()
-    ]
+def clip_resize() -> Resize:
+    """CLIP's transform, the project's: the same for everybody."""
+    from preprocess.media.transforms import resize_crop
+    from preprocess.samples import Preprocessing
+
+    mean, std = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
+    return resize_crop(Preprocessing(224, (224, 224), mean, std))
 
 
-app = new_app("Milliseconds per video to decode and resize the wanted frames; ratios to sequential PyAV.")
-
-
-@app.command()
-def main(
-    repeats: Annotated[int, typer.Option(help="Runs of each method per clip.")] = 7,
-    video: Annotated[Path | None, typer.Option(help="A video of your own instead of the rendered clips.")] = None,
-    sampling: Annotated[str, typer.Option(help="Sampling for --video.")] = "fps=1",
-) -> None:
-    """Renders the clips, runs the methods in turn and prints the table."""
+def run_method(method: str, path: str, sampling: str, seconds: int, repeats: int) -> None:
+    """Decodes once, then `repeats` times against the clock; prints how long that took."""
     import torch
 
     torch.set_num_threads(1)
-    rows: list[list[object]] = [["clip", "method", "median", "range", "ratio"]]
-    if video is not None:
-        rows += compare(video.name, video, Sampling.parse(sampling), repeats)
+    if method == "ours":
+        decode = functools.partial(by_ours, Path(path), sampling, clip_resize())
     else:
-        with tempfile.TemporaryDirectory() as folder:
-            for name, (seconds, height, width, gop, kind) in CASES.items():
-                path = Path(folder, f"{height}_{gop}.mp4")
-                if not path.exists():
-                    render(path, seconds, height, width, gop)
-                rows += compare(name, path, kind, repeats)
-    print(table(rows, right=frozenset({2, 3, 4})))
+        decode = functools.partial(METHODS[method], path, wanted_numbers(sampling, seconds), clip_resize())
+    pixels = decode()
+    began = time.perf_counter()
+    for _ in range(repeats):
+        decode()
+    took = time.perf_counter() - began
+    # For a look at whether all took the same frames: means of each, which rounding of colors moves by less than 1.
+    means = [round(float(frame.mean()), 1) for frame in pixels]
+    print(json.dumps({"units": repeats, "seconds": took, "facts": {"frames": len(pixels), "means": means}}))
+
+
+# --- side by side -----------------------------------------------------------------------------------------------------
+
+
+def measure(bench: Bench, name: str, repeats: int, ffmpeg: dict[str, str]) -> None:
+    """One case."""
+    seconds, height, width, gop, codec, file, sampling = CASES[name]
+    path = bench.temporary / file
+    if not path.exists():
+        render(path, seconds, height, width, gop, codec)
+    call = [str(Path(__file__).resolve()), "--method"]
+    given = [str(path), sampling, str(seconds), str(repeats)]
+    contenders = [Command("ours", "ours", [sys.executable, *call, "ours", *given])]
+    contenders += [
+        Command(
+            method,
+            "peer",
+            [peer_python(), *call, method, *given],
+            env=ffmpeg if method == "torchcodec" else {},
+            absent=why_absent(MODULES[method]),
+        )
+        for method in METHODS
+    ]
+    case = bench.case(f"sparse decode, {name}", "videos", repeats, contenders)
+    expected = next((one.facts["means"] for one in case.contenders if one.runs and one.role == "ours"), [])
+    for one in case.contenders:
+        if one.runs and not (
+            len(one.facts["means"]) == len(expected)
+            and all(abs(a - b) < 1.5 for a, b in zip(one.facts["means"], expected, strict=True))
+        ):
+            one.facts["note"] = "takes other frames, or converts colors otherwise"
+            print(f"   note: {one.name} gives other frames, or other colors, than ours")
+
+
+def main() -> None:
+    """Measures, prints, keeps."""
+    if sys.argv[1:2] == ["--method"]:
+        method, path, sampling, seconds, repeats = sys.argv[2:]
+        run_method(method, path, sampling, int(seconds), int(repeats))
+        return
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--cases", default="", help="those whose names contain this")
+    parser.add_argument("--videos", type=int, default=20, help="decodes of the clip in a run")
+    bench, options = Bench.from_arguments("decode", parser, rounds=5)
+    with bench:
+        ffmpeg = link_ffmpeg(bench.temporary / "ffmpeg")
+        for name in CASES:
+            if options.cases in name:
+                measure(bench, name, options.videos if "340" in name else max(1, options.videos // 4), ffmpeg)
+        bench.write()
 
 
 if __name__ == "__main__":
-    run(app, "python -m benchmarks.decode")
+    main()

@@ -1,119 +1,224 @@
-"""End to end: videos per second from files to triples, beside what people write by hand.
+"""End to end: videos per second from files to triples, beside what people write by hand and other projects.
 
-    python benchmarks/encode.py [--clips 40] [--runs 3] [--peer /path/to/python/with/clip-video-encode]
+    .venv/bin/python benchmarks/encode.py [--clips 200 1000] [--slow-clips 40] [--rounds 3] [--seconds 10]
 
 Clips of 10 s, 340 x 256, 25 frames a second, sampled at 1 frame a second; ViT-B/32 with random weights, made from its
-config, so that nothing is downloaded. Each run is a whole process, the model's start included. The baseline decodes
-every frame with PyAV, puts one frame a second through the model's own processor, and encodes each video as a batch in
-fp32. A peer's time is taken when its interpreter is named.
+config, so that nothing is downloaded. Each run is a whole process, the model's start included. The bound is what the
+cores can do when all of them only decode, and then only encode, the same videos; between start and end a run is at most
+that fast. Contenders of about one video a second get `--slow-clips` videos, in the first case only.
 """
 
 from __future__ import annotations
 
 import argparse
-import statistics
+import functools
+import json
+import multiprocessing
+import os
 import subprocess
 import sys
-import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-BASELINE = """
-import sys
-from pathlib import Path
-import av, numpy, torch
-from transformers import CLIPImageProcessor, CLIPVisionModelWithProjection
-videos, model, out = sys.argv[1:]
-processor = CLIPImageProcessor.from_pretrained(model)
-clip = CLIPVisionModelWithProjection.from_pretrained(model).eval()
-for path in sorted(Path(videos).glob("*.mp4")):
-    with av.open(str(path)) as container:
-        frames = [f.to_ndarray(format="rgb24") for i, f in enumerate(container.decode(video=0)) if i % 25 == 0]
-    with torch.inference_mode():
-        rows = clip(**processor(images=frames, return_tensors="pt")).image_embeds
-    numpy.save(Path(out) / (path.stem + ".npy"), rows.half().numpy())
-"""
+from benchmarks.harness.media import make_clip_model, make_clips
+from benchmarks.harness.peers import ROOT, SCRIPTS, peer_python, why_absent
+from benchmarks.harness.result import ratio
+from benchmarks.harness.rounds import OUT, Bench, Command
 
-PEER = """
-import sys
-from pathlib import Path
-from clip_video_encode import clip_video_encode
-videos, out = sys.argv[1:]
-clip_video_encode([str(p) for p in sorted(Path(videos).glob("*.mp4"))], out, take_every_nth=25, frame_workers=2)
-"""
+FRAMES_PER_BATCH = 32
 
 
-def make_clips(folder: Path, count: int) -> None:
-    """Drifting noise compresses badly, as film does; GOP 250 is x264's own."""
-    import av
+# --- the bound: all cores only decode, or only encode -----------------------------------------------------------------
+
+
+def decode_all(paths: list[Path], model: str, engine: str, ready: Callable[[], object]) -> None:
+    """Decodes and resizes the frames of videos, as a build does."""
+    from preprocess.encoders.models import resolve
+    from preprocess.encoders.registry import encoder_spec
+    from preprocess.media.sampling import Sampling
+    from preprocess.media.transforms import resize_crop
+    from preprocess.media.video import read_video
+
+    transform = resize_crop(encoder_spec(resolve(model)).preprocessing)
+    read_video(paths[0], Sampling.fps(1), transform=transform)
+    ready()
+    for path in paths:
+        read_video(path, Sampling.fps(1), transform=transform)
+
+
+def encode_all(paths: list[Path], model: str, engine: str, ready: Callable[[], object]) -> None:
+    """Encodes ten frames for each video, in full batches."""
     import numpy as np
-
-    rng = np.random.default_rng(0)
-    for i in range(count):
-        field = rng.integers(0, 256, (32, 96, 3), dtype=np.uint8).repeat(8, 0).repeat(8, 1)
-        with av.open(str(folder / f"clip{i:03d}.mp4"), "w") as container:
-            stream = container.add_stream("libx264", rate=25, options={"preset": "veryfast", "crf": "28"})
-            stream.width, stream.height, stream.pix_fmt = 340, 256, "yuv420p"
-            for t in range(250):
-                pixels = np.ascontiguousarray(field[:256, t : t + 340])
-                container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
-            container.mux(stream.encode(None))
-
-
-def make_model(folder: Path) -> None:
-    """ViT-B/32 from its config; speed does not depend on the weights."""
     import torch
-    from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel
 
-    torch.manual_seed(0)
-    CLIPModel(CLIPConfig()).save_pretrained(folder)
-    CLIPImageProcessor().save_pretrained(folder)
+    from preprocess.encoders import registry
+    from preprocess.encoders.devices import choose_precision
+    from preprocess.encoders.models import resolve
+
+    torch.set_num_threads(1)
+    files = resolve(model)
+    kind: dict[str, Any] = {} if engine == "torch" else {"engine": engine}
+    encoder = registry.load_encoder(files, "cpu", choose_precision("auto", "cpu"), FRAMES_PER_BATCH, **kind)
+    pixels = np.random.default_rng(0).integers(0, 256, (FRAMES_PER_BATCH, 224, 224, 3), dtype=np.uint8)
+    encoder.encode(pixels)
+    ready()
+    for _ in range(max(1, round(10 * len(paths) / FRAMES_PER_BATCH))):
+        encoder.encode(pixels)
+
+
+BOUNDS = {"decode": decode_all, "encode": encode_all}
+
+
+def _bound_worker(task: str, paths: list[Path], model: str, engine: str, barrier: Any) -> None:
+    BOUNDS[task](paths, model, engine, barrier.wait)
+    barrier.wait()
+
+
+def bound(task: str, videos: Path, model: str, engine: str) -> None:
+    """Prints how long all cores take together, without the start."""
+    paths = sorted(videos.glob("*.mp4"))
+    cores = len(os.sched_getaffinity(0))
+    context = multiprocessing.get_context("spawn")
+    barrier = context.Barrier(cores + 1)
+    workers = [
+        context.Process(target=_bound_worker, args=(task, paths[i::cores], model, engine, barrier))
+        for i in range(cores)
+    ]
+    for worker in workers:
+        worker.start()
+    barrier.wait()
+    began = time.perf_counter()
+    barrier.wait()
+    seconds = time.perf_counter() - began
+    for worker in workers:
+        worker.join()
+    print(json.dumps({"units": len(paths), "seconds": seconds}))
+
+
+# --- the contenders ---------------------------------------------------------------------------------------------------
+
+
+@functools.cache
+def engines() -> tuple[str, ...]:
+    """Those that `encode` knows and that are installed."""
+    helped = subprocess.run(
+        [sys.executable, "-m", "preprocess", "encode", "--help"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout
+    if "--engine" not in helped:
+        return ("torch",)
+    installed = subprocess.run([sys.executable, "-c", "import openvino"], cwd=ROOT, capture_output=True).returncode == 0
+    return ("torch", "openvino") if installed else ("torch",)
+
+
+def commands(videos: Path, model: Path, precision: str, seconds: int) -> list[Command]:
+    """Ours with each engine, and the peers that are fast enough for all videos."""
+    encode = [sys.executable, "-m", "preprocess", "encode", "folder", "--raw", str(videos), "--model", str(model)]
+    found = []
+    for engine in engines():
+        kind = [] if engine == "torch" else ["--engine", engine]
+        found.append(Command(f"ours, {engine} {precision}", "ours", [*encode, "--out", OUT, *kind]))
+    script = [peer_python(), str(SCRIPTS / "encode_script.py"), str(videos), str(model), OUT, precision]
+    daft = [peer_python(), str(SCRIPTS / "encode_daft.py"), str(videos), str(model), OUT, precision, str(seconds)]
+    found.append(Command(f"strong script, {precision}", "peer", script, absent=why_absent("av, torch, transformers")))
+    found.append(Command(f"Daft, {precision}", "peer", daft, absent=why_absent("daft")))
+    return found
+
+
+def slow_commands(videos: Path, sampled: Path, model: Path, units: int) -> list[Command]:
+    """Peers of about one video a second, on fewer videos."""
+    scripts = {
+        "clip-video-encode": ("encode_cve.py", [videos], "clip_video_encode"),
+        "dinotool, given the sampled frames": ("encode_dinotool.py", [sampled], "dinotool"),
+        "plain PyAV + transformers, fp32": ("encode_plain.py", [videos, model], "av, transformers"),
+    }
+    return [
+        Command(
+            name,
+            "peer",
+            [peer_python(), str(SCRIPTS / script), *map(str, given), OUT],
+            units=units,
+            absent=why_absent(module),
+        )
+        for name, (script, given, module) in scripts.items()
+    ]
+
+
+def bound_commands(videos: Path, model: Path) -> list[Command]:
+    """Decoding alone, and encoding alone with each engine."""
+    task = [sys.executable, str(Path(__file__).resolve()), "--task"]
+    found = [Command("decode only", "bound", [*task, "decode", str(videos), str(model), "torch"])]
+    for engine in engines():
+        found.append(Command(f"encode only, {engine}", "bound", [*task, "encode", str(videos), str(model), engine]))
+    return found
+
+
+def make_sampled(videos: Path, folder: Path, count: int) -> None:
+    """The first videos with one frame a second only, for a peer that encodes every frame of a file."""
+    import av
+
+    folder.mkdir()
+    for path in sorted(videos.glob("*.mp4"))[:count]:
+        with av.open(str(path)) as source, av.open(str(folder / path.name), "w") as target:
+            stream: Any = target.add_stream("libx264", rate=1, options={"preset": "veryfast", "crf": "18"})
+            stream.width, stream.height, stream.pix_fmt = 340, 256, "yuv420p"
+            for number, frame in enumerate(source.decode(video=0)):
+                if number % 25 == 0:
+                    target.mux(stream.encode(av.VideoFrame.from_ndarray(frame.to_ndarray(format="rgb24"))))
+            target.mux(stream.encode(None))
+
+
+def measure(bench: Bench, clips: list[int], slow_clips: int, seconds: int) -> None:
+    """One case for each number of clips."""
+    from preprocess.encoders.devices import choose_precision
+
+    precision = choose_precision("auto", "cpu")
+    model = make_clip_model(bench.temporary / "model")
+    few, sampled = bench.temporary / "few", bench.temporary / "sampled"
+    make_clips(few, min(slow_clips, clips[0]), seconds)
+    make_sampled(few, sampled, slow_clips)
+    for count in clips:
+        videos = bench.temporary / f"videos{count}"
+        make_clips(videos, count, seconds)
+        contenders = [*commands(videos, model, precision, seconds), *bound_commands(videos, model)]
+        if count == clips[0]:
+            contenders += slow_commands(few, sampled, model, min(slow_clips, count))
+        case = bench.case(f"videos to triples, {count:,} clips, ViT-B/32 on the CPU", "videos", count, contenders)
+        rates = {one.name: one.rate for one in case.contenders if one.runs}
+        if "decode only" not in rates:  # left out by --only
+            continue
+        for engine in engines():
+            ours, alone = f"ours, {engine} {precision}", f"encode only, {engine}"
+            if ours in rates and alone in rates:
+                most = 1 / (1 / rates["decode only"] + 1 / rates[alone])
+                case.figures[f"{engine}: videos/s of the bound"] = most
+                case.figures[f"{engine}: share of the bound"] = rates[ours] / most
+        by_name = {one.name: one for one in case.contenders if one.runs}
+        names = [f"ours, {engine} {precision}" for engine in ("torch", "openvino")]
+        if all(name in by_name for name in names):
+            case.figures["openvino to torch"] = ratio(by_name[names[1]], by_name[names[0]]).median
+        for name in ("clip-video-encode",):
+            if name in by_name and names[0] in by_name:
+                case.figures[f"torch to {name}"] = ratio(by_name[names[0]], by_name[name]).median
 
 
 def main() -> None:
-    """Times the commands in turn and prints rates and ratios, run by run."""
+    """Measures, prints, keeps."""
+    if sys.argv[1:2] == ["--task"]:
+        task, videos, model, engine = sys.argv[2:]
+        bound(task, Path(videos), model, engine)
+        return
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--clips", type=int, default=40)
-    parser.add_argument("--runs", type=int, default=3)
-    parser.add_argument("--peer", help="Python in which clip_video_encode is installed")
-    arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        base = Path(folder)
-        videos, model = base / "videos", base / "model"
-        videos.mkdir()
-        make_clips(videos, arguments.clips)
-        make_model(model)
-        ours = [sys.executable, "-m", "preprocess", "encode", "folder", "--raw", str(videos), "--model", str(model)]
-        commands = {
-            "ours, auto precision": [*ours, "--out", "OUT"],
-            "ours, fp32": [*ours, "--out", "OUT", "--precision", "fp32"],
-            "plain PyAV + transformers": [sys.executable, "-c", BASELINE, str(videos), str(model), "OUT"],
-        }
-        if arguments.peer:
-            commands["clip-video-encode"] = [arguments.peer, "-c", PEER, str(videos), "OUT"]
-        rates: dict[str, list[float]] = {name: [] for name in commands}
-        for run in range(arguments.runs):
-            for i, (name, command) in enumerate(commands.items()):
-                out = base / f"out{run}_{i}"
-                out.mkdir()
-                began = time.perf_counter()
-                subprocess.run(
-                    [str(out) if word == "OUT" else word for word in command],
-                    cwd=ROOT,
-                    check=True,
-                    stdout=subprocess.DEVNULL,
-                    stderr=subprocess.DEVNULL,
-                )
-                rates[name].append(arguments.clips / (time.perf_counter() - began))
-        baseline = rates["plain PyAV + transformers"]
-        print(f"{arguments.clips} clips of 10 s, {arguments.runs} runs, whole processes")
-        print(f"{'':28}{'videos/s: min':>14}{'median':>9}{'max':>9}{'ratio to plain, run by run':>30}")
-        for name, values in rates.items():
-            ratios = ", ".join(f"{a / b:.2f}" for a, b in zip(values, baseline, strict=True))
-            print(f"{name:28}{min(values):14.2f}{statistics.median(values):9.2f}{max(values):9.2f}{ratios:>30}")
+    parser.add_argument("--clips", type=int, nargs="+", default=[200, 1000])
+    parser.add_argument("--slow-clips", type=int, default=40)
+    parser.add_argument("--seconds", type=int, default=10, help="of each clip")
+    bench, options = Bench.from_arguments("encode", parser)
+    with bench:
+        measure(bench, options.clips, options.slow_clips, options.seconds)
+        bench.write()
 
 
 if __name__ == "__main__":

@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Any
 
 import datasets
-import fsspec
 import numpy as np
 import pyarrow as pa
 from datasets.builder import Key
@@ -38,6 +37,7 @@ from preprocess.formats.splits import SPLITS_FILE, read_splits
 from preprocess.formats.tar import TarTriple, iter_triples
 from preprocess.formats.triples import Vectors, npy_array, npy_vectors, parse_json
 from preprocess.samples import canonical_json
+from preprocess.storage import location
 
 _COLUMNS = {*members.extensions(), "__key__", "__url__"}
 _REMEDY = "Run `python -m builders verify`."
@@ -73,7 +73,8 @@ class EmbeddingsBuilder(datasets.ArrowBasedBuilder):  # type: ignore[misc]
         """A builder over the splits of a packed dataset, with the features that its card pins.
 
         Args:
-            folder: The folder, or `hf://datasets/<org>/<name>`, which is copied to the Hub's cache.
+            folder: The folder, here or in an object store, or `hf://datasets/<org>/<name>`, which is copied to the
+                Hub's cache.
             **options: Of the builder, e.g. `cache_dir`, and of `EmbeddingsConfig`.
 
         Raises:
@@ -118,8 +119,7 @@ def open_triples(tar: str) -> Iterator[TarTriple]:
         index = ShardIndex(Path(tar))
         yield from map(index.triple, range(len(index)))
         return
-    with fsspec.open(tar, "rb") as file:
-        yield from iter_triples(file, name=tar)
+    yield from iter_triples(location(tar), name=tar)
 
 
 def pinned_features(folder: Path) -> datasets.Features | None:

@@ -3,7 +3,8 @@
     python -m builders verify data/CLIP-Shapes            or s3://bucket/data/CLIP-Shapes
     96 samples, 387 frames in 3 tars: OK
 
-Each tar is read once, in a process of its own, and from an object store as a copy of it; then the tables and the card are compared with what was found.
+Each tar is read once, in a process of its own, and from an object store as a temporary copy; then the tables and the
+card are compared with what was found.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ from preprocess.formats.splits import SPLITS_FILE, read_splits
 from preprocess.formats.tar import TarTriple, iter_triples
 from preprocess.formats.triples import npy_array, parse_json
 from preprocess.samples import JSON, SPLITS, DatasetSpec, Reject, ShardReport, Split, is_url
-from preprocess.storage import location, mapped, total_size, write_if_changed
+from preprocess.storage import location, mapped, read_if_there, total_size, write_if_changed
 from preprocess.validation import own_line
 
 RAW_SIZE = "raw_size.json"
@@ -177,10 +177,9 @@ def file_sha256(path: Path) -> str:
 
 def read_rejects(path: Path) -> Iterator[Reject]:
     """The lines of `rejects.jsonl`, sorted by split and key; none if there is no file."""
-    if path.is_file():
-        lines = enumerate(path.read_bytes().splitlines(), 1)
-        found = [own_line(line, Reject, path, number, "Pack the dataset again.") for number, line in lines]
-        yield from sorted(found, key=lambda r: (SPLITS.index(r.split), r.key))
+    lines = enumerate((read_if_there(path) or b"").splitlines(), 1)
+    found = [own_line(line, Reject, path, number, "Pack the dataset again.") for number, line in lines]
+    yield from sorted(found, key=lambda r: (SPLITS.index(r.split), r.key))
 
 
 def raw_bytes(layout: Layout) -> int | None:
@@ -190,19 +189,19 @@ def raw_bytes(layout: Layout) -> int | None:
     """
     note = layout.work / RAW_SIZE
     noted = read_json(note)
-    samples = layout.samples
-    if not samples.is_file() or not layout.source.is_file():
+    samples, source = read_if_there(layout.samples), read_json(layout.source)
+    if samples is None or not source:
         return None
     lost = {reject.key for reject in read_rejects(layout.dataset / REJECTS)}
     # Bytes: a caption may hold U+2028, which ends a line for str.splitlines.
-    lines = [json.loads(line) for line in samples.read_bytes().splitlines()]
+    lines = [json.loads(line) for line in samples.splitlines()]
     media: list[str] = sorted({line["media"] for line in lines if line["key"] not in lost})
     digest = hashlib.sha256("\n".join(media).encode()).hexdigest()
     if noted.get("media_sha256") == digest:
         return int(noted["bytes"])
     if any(map(is_url, media)):
         return None
-    raw = location(read_json(layout.source)["raw"])
+    raw = location(source["raw"])
     size = total_size(raw if raw.is_dir() else raw.parent, media)
     if size is None:
         return None

@@ -1,9 +1,9 @@
 """A proxy on 127.0.0.1 in front of an S3 server: it counts the requests, and answers some of them as a busy store does.
 
-    with s3_server() as bucket, Proxy.before(os.environ["AWS_ENDPOINT_URL"]) as proxy:
-        proxy.faults = Faults(kinds=("slow_down", "reset"), share=0.3)
-        ...
-        proxy.counts        # Counter({"get": 12, "put": 3, "list": 2, "head": 1})
+with s3_server() as bucket, Proxy.before(os.environ["AWS_ENDPOINT_URL"]) as proxy:
+    proxy.faults = Faults(kinds=("slow_down", "reset"), share=0.3)
+    ...
+    proxy.counts        # Counter({"get": 12, "put": 3, "list": 2, "head": 1})
 """
 
 from __future__ import annotations
@@ -52,10 +52,10 @@ class Faults:
         """What happens to this request now."""
         number = zlib.crc32(request.encode())
         if not self.kinds or number % 1000 >= 1000 * self.share:
-            return None
+            return
         with self._lock:
             if self._failed[request] >= self.times:
-                return None
+                return
             self._failed[request] += 1
             kind = self.kinds[number // 1000 % len(self.kinds)]
             self.happened[kind] += 1
@@ -148,7 +148,8 @@ class Proxy:
         if kind == "hang":
             time.sleep(self.faults.hang_s)
         if kind in ("hang", "reset"):
-            return _reset(request)
+            _reset(request)
+            return
         connection = http.client.HTTPConnection(self._host or "", self._port, timeout=60)
         connection.request(request.command, request.path, body, dict(request.headers))
         found = connection.getresponse()
@@ -163,8 +164,9 @@ class Proxy:
         request.end_headers()
         if kind == "cut":
             request.wfile.write(data[: len(data) // 2])
-            return _reset(request)
-        request.wfile.write(data)
+            _reset(request)
+        else:
+            request.wfile.write(data)
         connection.close()
 
 

@@ -33,6 +33,7 @@ from preprocess.storage.patterns import (
 )
 from preprocess.storage.ranges import (
     copy_range,
+    read_if_there,
     read_ranges,
 )
 from preprocess.storage.stores import patiently, store_options
@@ -90,6 +91,7 @@ __all__ = [
     "publish",
     "reaching",
     "read_cell",
+    "read_if_there",
     "read_ranges",
     "remove",
     "remove_temporary",

@@ -1,7 +1,7 @@
 """How stores are talked to: how long an answer may take, and how often a request is made again; decided here alone.
 
-A request is made again after a time that doubles, up to 63 s in all, when the store answers 429, 500, 502, 503 or 504, or
-does not answer, or when the connection breaks. botocore does so for S3 and gcsfs for GCS; fsspec does not for HTTP.
+A request is made again after a time that doubles, up to 63 s in all, when the store answers 429, 500, 502, 503 or 504
+or not at all, or when the connection breaks. botocore does so for S3 and gcsfs for GCS; fsspec does not for HTTP.
 """
 
 from __future__ import annotations
@@ -45,6 +45,11 @@ def store_options(scheme: str) -> dict[str, Any]:
         # The other modes stop to retry when many requests fail at once, as the hundreds of a bulk read do.
         settings["retries"] = {"mode": "legacy", "total_max_attempts": ATTEMPTS}
     return {"config_kwargs": settings | conf.get("s3", {}).get("config_kwargs", {})}
+
+
+def one_request(filesystem: Any) -> dict[str, Any]:
+    """Options of reading a whole file that is small: s3fs asks for its size first, unless it may read one part only."""
+    return {"max_concurrency": 1} if _S3.intersection(filesystem.protocol) else {}
 
 
 def patiently(scheme: str, call: Callable[[], T], wait: Callable[[float], object] = time.sleep) -> T:

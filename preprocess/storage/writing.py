@@ -22,7 +22,7 @@ from typing import BinaryIO, cast
 
 from preprocess.storage.listing import file_names
 from preprocess.storage.locations import filesystem_of, is_remote, reaching
-from preprocess.storage.ranges import read_ranges
+from preprocess.storage.ranges import read_if_there
 
 TEMPORARY_PREFIX = "."
 TEMPORARY_SUFFIX = ".tmp"
@@ -110,9 +110,8 @@ def write_if_changed(path: Path, data: bytes) -> bool:
     """
     if not is_remote(path):
         remove_temporary(path.parent, path.name)
-    with suppress(FileNotFoundError):
-        if read_ranges([(path, 0, None)]) == [data]:
-            return False
+    if read_if_there(path) == data:
+        return False
     write_atomic(path, data)
     return True
 

@@ -36,7 +36,7 @@ class Faults:
     Attributes:
         kinds: Of `KINDS`.
         share: Of the requests that fail when they are made for the first time.
-        times: How often in a row each of these fails.
+        times: How often in a row each of these fails, with one kind after the other.
         hang_s: How long the connection of a request that is not answered stays open.
     """
 
@@ -52,12 +52,12 @@ class Faults:
         """What happens to this request now."""
         number = zlib.crc32(request.encode())
         if not self.kinds or number % 1000 >= 1000 * self.share:
-            return
+            return None
         with self._lock:
             if self._failed[request] >= self.times:
-                return
+                return None
+            kind = self.kinds[(number + self._failed[request]) % len(self.kinds)]
             self._failed[request] += 1
-            kind = self.kinds[number // 1000 % len(self.kinds)]
             self.happened[kind] += 1
         return kind
 
@@ -136,7 +136,7 @@ class Proxy:
             self.log.append((what, request.path))
         if self.on_request is not None:
             self.on_request(what, request.path)
-        kind = self.faults.of(f"{request.command} {request.path} {request.headers.get('Range', '')}")
+        kind = self.faults.of(f"{request.command} {request.path}")
         if kind in ANSWERS:
             status, text = ANSWERS[kind]
             request.send_response(status)
@@ -154,6 +154,9 @@ class Proxy:
         connection.request(request.command, request.path, body, dict(request.headers))
         found = connection.getresponse()
         data = found.read()
+        if kind == "cut" and not data:  # the store has done what was asked, and nobody is told
+            _reset(request)
+            return
         request.send_response(found.status)
         for name, value in found.getheaders():
             if name.lower() not in ("connection", "transfer-encoding", "content-length", "server", "date"):

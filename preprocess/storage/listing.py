@@ -32,7 +32,7 @@ def fingerprints(folder: Path) -> dict[str, Stamp]:
         return {_name(entry): stamp_of(entry) for entry in _entries(folder)}
     try:
         with os.scandir(folder) as entries:
-            stats = {entry.name: entry.stat() for entry in entries if entry.is_file()}
+            stats = {entry.name: entry.stat() for entry in entries if _is_file(entry)}
     except FileNotFoundError:
         return {}
     return {name: (stat.st_size, stat.st_mtime_ns) for name, stat in stats.items()}
@@ -62,9 +62,16 @@ def file_names(folder: Path) -> list[str]:
         return sorted(map(_name, _entries(folder)))
     try:
         with os.scandir(folder) as entries:
-            return sorted(entry.name for entry in entries if entry.is_file())
+            return sorted(entry.name for entry in entries if _is_file(entry))
     except FileNotFoundError:
         return []
+
+
+def _is_file(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_file()
+    except OSError:  # a link that leads to itself
+        return False
 
 
 def files_below(folder: Path) -> list[str]:

@@ -52,7 +52,7 @@ def one_request(filesystem: Any) -> dict[str, Any]:
     return {"max_concurrency": 1} if _S3.intersection(filesystem.protocol) else {}
 
 
-def patiently(scheme: str, call: Callable[[], T], wait: Callable[[float], object] = time.sleep) -> T:
+def patiently(scheme: str, call: Callable[[], T]) -> T:
     """Calls, and over HTTP calls again while the server is busy or breaks off; other file systems do so themselves.
 
     A server that refuses connections, or that there is none of, is not asked again.
@@ -60,7 +60,6 @@ def patiently(scheme: str, call: Callable[[], T], wait: Callable[[float], object
     Args:
         scheme: Of the address.
         call: Can be repeated.
-        wait: Called with seconds.
     """
     for attempt in range(ATTEMPTS - 1 if scheme in _HTTP else 0):
         try:
@@ -68,7 +67,7 @@ def patiently(scheme: str, call: Callable[[], T], wait: Callable[[float], object
         except Exception as error:  # aiohttp's, and those of the sockets below it
             if not _is_passing(error):
                 raise
-        wait(random.uniform(0.5, 1.0) * 2**attempt)  # noqa: S311 - so that many processes do not ask at once
+        time.sleep(random.uniform(0.5, 1.0) * 2**attempt)  # noqa: S311 - so that many processes do not ask at once
     return call()
 
 

@@ -203,6 +203,8 @@ def make_folder(path: Path) -> None:
 def remove_temporary(folder: Path, name: str | None = None) -> int:
     """Removes temporary files and folders that killed processes left in `folder` (not below it). Returns how many.
 
+    In an S3 store these are uploads that were begun and not finished.
+
     Call it before work starts, never while another process writes into the folder.
 
     Args:
@@ -215,6 +217,8 @@ def remove_temporary(folder: Path, name: str | None = None) -> int:
         return is_temporary(found) and name in (None, final.removeprefix(TEMPORARY_PREFIX))
 
     if is_remote(folder):
+        if name is None:
+            abort_uploads(folder)
         stale = [folder / found for found in file_names(folder) if is_stale(found)]
     else:
         stale = [path for path in folder.iterdir() if is_stale(path.name)] if folder.is_dir() else []
@@ -224,6 +228,26 @@ def remove_temporary(folder: Path, name: str | None = None) -> int:
         else:
             remove(path)
     return len(stale)
+
+
+def abort_uploads(folder: Path) -> int:
+    """Aborts uploads in pieces to an S3 folder (not below it) that were never finished. Returns how many.
+
+    Nothing lists these pieces, and the store keeps and bills them. Where a store does not say which there are, or to
+    whom, a rule of the bucket has to remove them.
+    """
+    filesystem, remote = filesystem_of(folder)
+    if not hasattr(filesystem, "call_s3"):
+        return 0
+    bucket, _, prefix = f"{remote}/".partition("/")
+    aborted = 0
+    with reaching(folder), suppress(OSError):  # not permitted, or not implemented
+        found = filesystem.call_s3("list_multipart_uploads", Bucket=bucket, Prefix=prefix)
+        for key, upload in ((one["Key"], one["UploadId"]) for one in found.get("Uploads", ())):
+            if "/" not in key[len(prefix) :]:
+                filesystem.call_s3("abort_multipart_upload", Bucket=bucket, Key=key, UploadId=upload)
+                aborted += 1
+    return aborted
 
 
 def remove(path: Path) -> None:

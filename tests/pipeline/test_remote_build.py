@@ -80,7 +80,9 @@ def test_from_a_bucket_into_a_bucket(raw: Path, local: dict[str, str], small_cli
     assert "3 shards in s3://" in again
     assert "(0 new)" in again
     assert command(root, "where", "folder", "--out", out).strip() == f"{base}/data/CLIP-Folder"
-    assert f'load_dataset("{base}/data/CLIP-Folder")' in command(root, "report", "folder", "--out", out)
+    assert f'EmbeddingsBuilder.from_folder("{base}/data/CLIP-Folder")' in command(
+        root, "report", "folder", "--out", out
+    )
     assert "4 triples unpacked" in command(root, "unpack", "folder", "--out", out)
     assert "(3 new)" in command(root, "shards", "folder", "--out", out)
     assert dataset(out) == local

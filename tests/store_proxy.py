@@ -37,12 +37,14 @@ class Faults:
         kinds: Of `KINDS`.
         share: Of the requests that fail when they are made for the first time.
         times: How often in a row each of these fails, with one kind after the other.
+        ending: Only requests whose address ends so fail.
         hang_s: How long the connection of a request that is not answered stays open.
     """
 
     kinds: tuple[str, ...] = ()
     share: float = 0.0
     times: int = 1
+    ending: str = ""
     hang_s: float = 30.0
     happened: Counter[str] = field(default_factory=Counter)
     _failed: Counter[str] = field(default_factory=Counter)
@@ -51,7 +53,7 @@ class Faults:
     def of(self, request: str) -> str | None:
         """What happens to this request now."""
         number = zlib.crc32(request.encode())
-        if not self.kinds or number % 1000 >= 1000 * self.share:
+        if not self.kinds or not request.endswith(self.ending) or number % 1000 >= 1000 * self.share:
             return None
         with self._lock:
             if self._failed[request] >= self.times:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -78,6 +80,28 @@ def test_the_builder_opens_an_address(both: tuple[Layout, Layout], tmp_path: Pat
         rows = builder.as_dataset("train").with_format("arrow")[:]
         tables.append([table.drop_columns("__url__") for table in (*stream, rows)])
     assert tables[0] == tables[1]
+
+
+def test_the_code_of_the_page_on_buckets_runs(
+    both: tuple[Layout, Layout], root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import datasets
+
+    monkeypatch.setattr("datasets.config.HF_HUB_OFFLINE", False)
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "cache")
+    monkeypatch.setattr("builders.remote.DEFAULT_CACHE", tmp_path / "tars")
+    write_card(read_card_inputs(SPEC, both[1]))
+    blocks = re.findall(r"```python\n(.*?)```", (root / "docs" / "bucket.md").read_text("utf-8"), re.DOTALL)
+    assert len(blocks) == 2
+    found = []
+    for block in blocks:
+        names: dict[str, Any] = {}
+        exec(block.replace("s3://bucket/data/CLIP-Folder", str(both[1].dataset)), names)
+        found.append(names)
+    rows = [{split: names["dataset"][split]["__key__"] for split in names["dataset"]} for names in found]
+    assert isinstance(found[0]["stream"], datasets.IterableDataset)
+    assert next(iter(found[0]["reader"]))["key"] == rows[0]["train"]
+    assert list(rows[0].values()) == list(rows[1].values())
 
 
 def test_a_copy_that_is_under_way_is_removed_by_the_next_command(

@@ -239,7 +239,7 @@ def abort_uploads(folder: Path) -> int:
     filesystem, remote = filesystem_of(folder)
     if not hasattr(filesystem, "call_s3"):
         return 0
-    bucket, _, prefix = f"{remote}/".partition("/")
+    bucket, _, prefix = f"{remote.rstrip('/')}/".partition("/")
     aborted = 0
     with reaching(folder), suppress(OSError):  # not permitted, or not implemented
         found = filesystem.call_s3("list_multipart_uploads", Bucket=bucket, Prefix=prefix)

@@ -29,6 +29,12 @@ NAME = "CLIP-Folder"
 
 
 @pytest.fixture(scope="module")
+def storage() -> str:
+    """These tests name the buckets themselves."""
+    return "local"
+
+
+@pytest.fixture(scope="module")
 def proxy(s3: str) -> Iterator[Proxy]:
     with Proxy.before(os.environ["AWS_ENDPOINT_URL"]) as proxy:
         yield proxy

@@ -15,7 +15,9 @@ import typer
 
 from builders.export_folder import SOURCE_FILE
 from preprocess.console import finite, human_bytes, new_app, run, table
+from preprocess.errors import UserError
 from preprocess.runtime.options import MAX_WORKERS
+from preprocess.storage import is_remote, location
 
 if TYPE_CHECKING:
     from builders.verify import Verification
@@ -24,7 +26,13 @@ app = new_app("Shards to the Hub and to other formats: verify, diff, push, stats
 
 CPUS = os.cpu_count() or 1
 
-Folder = Annotated[str, typer.Argument(help="Folder of a packed dataset, or hf://datasets/<org>/<name>[@<revision>].")]
+Folder = Annotated[
+    str,
+    typer.Argument(
+        help="Folder of a packed dataset, such as data/CLIP-Shapes or s3://bucket/data/CLIP-Shapes, or "
+        "hf://datasets/<org>/<name>[@<revision>]."
+    ),
+]
 Workers = Annotated[int, typer.Option(help="Processes that read tars.", min=1, max=MAX_WORKERS)]
 
 
@@ -45,7 +53,7 @@ def verify(folder: Folder, workers: Workers = CPUS) -> None:
 
 @app.command()
 def push(
-    folder: Annotated[Path, typer.Argument(help="Folder of a packed dataset.")],
+    folder: Annotated[Path, typer.Argument(help="Folder of a packed dataset.", metavar="FOLDER", parser=location)],
     org: Annotated[str, typer.Option(help="User or organization that owns the repository.")],
     public: Annotated[bool, typer.Option("--public", help="Make a repository that is created now public.")] = False,
     tag: Annotated[
@@ -63,6 +71,11 @@ def push(
     from builders.verify import verify as verify_folder
 
     check_org(org)
+    if is_remote(folder):
+        raise UserError(
+            f"{folder} is in an object store, and what is sent to the Hub is read from this machine",
+            "Copy the folder first; docs/bucket.md says how.",
+        )
     result = verify_folder(folder, workers=workers)
     _report(result)
     if result.findings:

@@ -9,7 +9,7 @@ Only regular files count: a symbolic link could point to any file of the machine
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -18,6 +18,7 @@ from preprocess.formats.manifest import MANIFEST_FILE
 from preprocess.formats.preview import PREVIEW_FOLDER, is_preview_tar
 from preprocess.formats.shards import SHARD_NAME
 from preprocess.formats.splits import SIZES_FILE, SPLITS_FILE
+from preprocess.storage import files_below, is_remote
 
 README_FILE = "README.md"
 ASSETS_FOLDER = "assets"
@@ -53,6 +54,9 @@ def entries(folder: Path, *, cached: bool = False) -> Iterator[Entry]:
         folder: The dataset's.
         cached: The folder is a snapshot in the Hub's cache, whose entries are links to blobs beside it.
     """
+    if is_remote(folder):
+        yield from _remote_entries(files_below(folder))
+        return
     for entry in sorted(os.scandir(folder), key=lambda e: e.name):
         if entry.is_symlink() and not cached:
             yield Entry(entry.name, "link")
@@ -60,11 +64,29 @@ def entries(folder: Path, *, cached: bool = False) -> Iterator[Entry]:
             yield Entry(entry.name, _kind(entry, known=is_root_file(entry.name)))
         elif entry.name in _FOLDERS:
             for inner in sorted(os.scandir(entry.path), key=lambda e: e.name):
-                known = inner.name in FIGURES if entry.name == ASSETS_FOLDER else is_preview_tar(inner.name)
+                known = _belongs(entry.name, inner.name)
                 link = inner.is_symlink() and not cached
                 yield Entry(f"{entry.name}/{inner.name}", "link" if link else _kind(inner, known))
         elif entry.name != _HUB_CACHE:
             yield Entry(f"{entry.name}/", "special" if is_root_file(entry.name) else "unknown")
+
+
+def _remote_entries(paths: Sequence[str]) -> Iterator[Entry]:
+    """As `entries`, from the paths of all objects below a folder, which are files and nothing else."""
+    seen: set[str] = set()
+    for path in paths:
+        top, slash, name = path.partition("/")
+        if not slash:
+            yield Entry(path, "file" if is_root_file(path) else "unknown")
+        elif top in _FOLDERS:
+            yield Entry(path, "file" if _belongs(top, name) else "unknown")
+        elif top not in seen:
+            seen.add(top)
+            yield Entry(f"{top}/", "unknown")
+
+
+def _belongs(folder: str, name: str) -> bool:
+    return name in FIGURES if folder == ASSETS_FOLDER else is_preview_tar(name)
 
 
 def is_root_file(name: str) -> bool:

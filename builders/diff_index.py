@@ -10,7 +10,6 @@ holding either; a row that differs is read again from its place. Rows that later
 from __future__ import annotations
 
 import hashlib
-import mmap
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -31,6 +30,7 @@ from preprocess.formats.manifest import read as read_manifest
 from preprocess.formats.tar import BLOCK, TarTriple, iter_triples
 from preprocess.formats.triples import CAPTION_INDEX, parse_json
 from preprocess.samples import JSON, Split
+from preprocess.storage import mapped
 from preprocess.validation import shown
 
 ROW = np.dtype([("key", "S16"), ("content", "S16"), ("tar", "<u4"), ("offset", "<u8")])
@@ -188,8 +188,7 @@ def _digest(data: bytes) -> bytes:
 
 @lru_cache(maxsize=_OPEN_TARS)
 def _mapped(path: Path) -> memoryview:
-    with path.open("rb") as file:
-        return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+    return mapped(path)
 
 
 def common(old: NDArray[Any], new: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Any
 
 import datasets
-import fsspec
 import numpy as np
 import pyarrow as pa
 from datasets.builder import Key
@@ -31,13 +30,15 @@ from builders.contents import README_FILE
 from builders.features import embedding_features
 from builders.hub import local_folder
 from builders.shard_index import ShardIndex
+from preprocess.addresses import scheme_of
 from preprocess.errors import DamagedFileError, UserError
 from preprocess.formats import members
 from preprocess.formats.members import SampleMember
 from preprocess.formats.splits import SPLITS_FILE, read_splits
 from preprocess.formats.tar import TarTriple, iter_triples
 from preprocess.formats.triples import Vectors, npy_array, npy_vectors, parse_json
-from preprocess.samples import canonical_json
+from preprocess.samples import canonical_json, is_url
+from preprocess.storage import location
 
 _COLUMNS = {*members.extensions(), "__key__", "__url__"}
 _REMEDY = "Run `python -m builders verify`."
@@ -73,7 +74,8 @@ class EmbeddingsBuilder(datasets.ArrowBasedBuilder):  # type: ignore[misc]
         """A builder over the splits of a packed dataset, with the features that its card pins.
 
         Args:
-            folder: The folder, or `hf://datasets/<org>/<name>`, which is copied to the Hub's cache.
+            folder: The folder, here or in an object store, or `hf://datasets/<org>/<name>`, which is copied to the
+                Hub's cache.
             **options: Of the builder, e.g. `cache_dir`, and of `EmbeddingsConfig`.
 
         Raises:
@@ -98,7 +100,9 @@ class EmbeddingsBuilder(datasets.ArrowBasedBuilder):  # type: ignore[misc]
     def _split_generators(self, dl_manager: Any) -> list[datasets.SplitGenerator]:
         if not self.config.data_files:
             raise UserError("no data_files were given", "Give data_files={'train': ['ds_00000.tar', …]}.")
-        files = dl_manager.download(self.config.data_files)
+        files = self.config.data_files
+        if not all(_in_store(tar) for tars in files.values() for tar in tars):
+            files = dl_manager.download(files)
         if self.info.features is None:
             self.info.features = infer_features(next(iter(files.values()))[0])
         return [datasets.SplitGenerator(name=split, gen_kwargs={"tars": list(tars)}) for split, tars in files.items()]
@@ -112,14 +116,18 @@ class EmbeddingsBuilder(datasets.ArrowBasedBuilder):  # type: ignore[misc]
                 yield Key(tar_index, table_index), table
 
 
+def _in_store(tar: str) -> bool:
+    """Whether a tar is read where it is: no second copy of what is in an object store fills the cache of `datasets`."""
+    return is_url(tar) and scheme_of(tar) not in ("http", "https", "hf")
+
+
 def open_triples(tar: str) -> Iterator[TarTriple]:
     """The triples of a tar: a local file is mapped into memory, a URL is read once, forwards."""
     if "://" not in tar:
         index = ShardIndex(Path(tar))
         yield from map(index.triple, range(len(index)))
         return
-    with fsspec.open(tar, "rb") as file:
-        yield from iter_triples(file, name=tar)
+    yield from iter_triples(location(tar), name=tar)
 
 
 def pinned_features(folder: Path) -> datasets.Features | None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from preprocess.errors import UserError
 from preprocess.hub import one_line_errors, retry_when_limited
 from preprocess.samples import HUB_NAME
+from preprocess.storage import location
 
 HF_URL = re.compile(r"hf://datasets/([\w.-]+/[\w.-]+)(?:@([^/]+))?/?")
 
@@ -29,17 +30,17 @@ def check_org(org: str) -> None:
 
 
 def local_folder(folder: str, only: str | Sequence[str] | None = None) -> Path:
-    """The folder itself, or a copy, in the Hub's cache, of a dataset on the Hub.
+    """The folder itself, here or in an object store, or a copy, in the Hub's cache, of a dataset on the Hub.
 
     Args:
-        folder: A folder, or the address of a dataset.
+        folder: A folder, or the address of one.
         only: The files that are needed; all if None.
 
     Raises:
         UserError: The address is malformed, or the Hub does not serve the dataset.
     """
-    if "://" not in folder:
-        return Path(folder)
+    if not is_hub(folder):
+        return location(folder)
     match = HF_URL.fullmatch(folder)
     if not match:
         raise UserError(f"{folder!r} is not the address of a dataset", "Write hf://datasets/<org>/<name>[@<revision>].")

@@ -18,8 +18,8 @@ from preprocess.formats.generations import replaced_rows
 from preprocess.formats.manifest import MANIFEST_FILE
 from preprocess.formats.manifest import read as read_manifest
 from preprocess.formats.splits import SPLITS_FILE, read_splits
-from preprocess.samples import SPLITS, Split
-from preprocess.storage import atomic_file, location, reaching
+from preprocess.samples import SPLITS, Split, canonical_json
+from preprocess.storage import Stamp, atomic_file, fingerprint, location, reaching
 
 DEFAULT_CACHE = Path("~/.cache/video-embedding-datasets")
 _CHUNK = 8 << 20
@@ -87,8 +87,19 @@ def replaced_ids(source: str | Path, cache_dir: str | Path | None = None) -> fro
 
 
 def _cache(address: str, cache_dir: str | Path | None) -> Path:
-    """Where copies of files below an address are kept."""
-    return Path(cache_dir or DEFAULT_CACHE).expanduser() / hashlib.sha256(address.encode()).hexdigest()[:16]
+    """Where copies of files below an address are kept: those of a dataset that is packed again, in another folder."""
+    folder = location(address)
+    with reaching(folder):
+        stamps = [_stamp(folder / name) for name in (SPLITS_FILE, MANIFEST_FILE)]
+    digest = hashlib.sha256(canonical_json([address, stamps]).encode()).hexdigest()
+    return Path(cache_dir or DEFAULT_CACHE).expanduser() / digest[:16]
+
+
+def _stamp(file: Path) -> Stamp | None:
+    try:
+        return fingerprint(file)
+    except FileNotFoundError:
+        return None
 
 
 def _of_split(folder: Path, split: Split) -> list[str]:

@@ -75,11 +75,13 @@ def peek(path: Path) -> SampleSchema:
     Raises:
         DamagedFileError: The tar has no readable triple.
     """
-    for triple in iter_triples(path):
-        vectors = npy_vectors(triple.npy, f"{path}: {triple.id}.npy")
-        meta = parse_json(triple.json, f"{path}: {triple.id}.json")
-        return SampleSchema(vectors.shape[1], vectors.dtype.name, tuple(meta))
-    raise DamagedFileError(path, "", "holds no sample", "Pack the dataset again.")
+    with path.open("rb") as stream:  # the first triple only: a remote tar is not downloaded
+        triple = next(iter_triples(stream, name=path), None)
+    if triple is None:
+        raise DamagedFileError(path, "", "holds no sample", "Pack the dataset again.")
+    vectors = npy_vectors(triple.npy, f"{path}: {triple.id}.npy")
+    meta = parse_json(triple.json, f"{path}: {triple.id}.json")
+    return SampleSchema(vectors.shape[1], vectors.dtype.name, tuple(meta))
 
 
 def check_sample(

@@ -9,7 +9,6 @@ The result of scanning `ds_00000.tar`, besides the findings:
 from __future__ import annotations
 
 import hashlib
-import mmap
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +22,7 @@ from builders.sample_check import SampleSchema, check_sample
 from preprocess.errors import DamagedFileError
 from preprocess.formats.members import extensions, named
 from preprocess.formats.tar import BLOCK, end_of_archive, iter_members, member
+from preprocess.storage import mapped
 
 MEMBER = re.compile(rf"(vid_([0-9]{{5,18}}))\.({'|'.join(extensions())})")
 _HASH_EVERY = 8 << 20  # bytes: each page is hashed while it is still cached
@@ -72,8 +72,7 @@ def scan_shard(path: Path, expected: SampleSchema) -> ShardScan:
     """Reads a tar once: headers, names, order, vectors, texts, metadata, SHA-256."""
     found = Findings(path.name)
     digest = hashlib.sha256()
-    with path.open("rb") as file:
-        view = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if file.seek(0, 2) else b"")
+    view = mapped(path)
     hashed = end = frames = 0
     numbers: list[int] = []
     widths: set[int] = set()

@@ -6,7 +6,6 @@ index.places[3]    [[31232, 10368], [42112, 25], [43008, 402]]    npy, txt, json
 
 from __future__ import annotations
 
-import mmap
 import re
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 from preprocess.errors import DamagedFileError
 from preprocess.formats import members
 from preprocess.formats.tar import BLOCK, TarTriple, iter_members
+from preprocess.storage import is_remote, mapped
 
 _SIZE = re.compile(rb"[0-7]{11}")
 _PLAIN = b"0" + bytes(6)  # a regular file with no link name: what follows byte 156 in every header that we write
@@ -37,11 +37,12 @@ class ShardIndex:
 
     def __init__(self, path: Path, without: frozenset[str] = frozenset()) -> None:
         self.path = path
-        self.ids, self.places = _fast_index(path) or _index(path)
+        view = mapped(path)
+        self.ids, self.places = _fast_index(view) or _index(view, path)
+        self._view = view if is_remote(path) else None  # a local file is open only where samples are read
         if not without.isdisjoint(self.ids):
             kept = [i for i, id_ in enumerate(self.ids) if id_ not in without]
             self.ids, self.places = [self.ids[i] for i in kept], self.places[kept]
-        self._view: memoryview | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -52,8 +53,7 @@ class ShardIndex:
     def triple(self, i: int) -> TarTriple:
         """Sample `i`, its members as views of the file."""
         if self._view is None:
-            with self.path.open("rb") as file:
-                self._view = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+            self._view = mapped(self.path)
         view = self._view
         return TarTriple.of(self.ids[i], [view[start : start + size] for start, size in self.places[i].tolist()])
 
@@ -61,20 +61,16 @@ class ShardIndex:
 Index = tuple[list[str], NDArray[np.int64]]
 
 
-def _fast_index(path: Path) -> Index | None:
+def _fast_index(tar: memoryview) -> Index | None:
     """The index of a tar that is laid out as ours are; None of any other, which `_index` reads in five times the time.
 
     Looks at name, size and type of each header and nothing else: opening half a million samples takes seconds.
     """
     ids: list[str] = []
     places: list[tuple[int, int]] = []
-    with path.open("rb") as file:
-        if not file.seek(0, 2):
-            return None
-        tar = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     position, extensions = 0, members.extensions()
     count = len(extensions)
-    while (header := tar[position : position + BLOCK])[156:163] == _PLAIN:
+    while (header := bytes(tar[position : position + BLOCK]))[156:163] == _PLAIN:
         name, _, extension = header[: header.find(b"\0")].decode("ascii", "replace").partition(".")
         if len(places) % count == 0:
             ids.append(name)
@@ -89,14 +85,14 @@ def _fast_index(path: Path) -> Index | None:
     return (ids, np.array(places, np.int64).reshape(-1, count, 2)) if whole else None
 
 
-def _index(path: Path) -> Index:
+def _index(tar: memoryview, path: Path) -> Index:
     """The index of any tar of triples: USTAR, PAX or GNU, aliases such as `.cap`, members in any order.
 
     Raises:
         DamagedFileError: The tar is damaged, or a sample lacks a part.
     """
     samples: dict[str, dict[str, tuple[int, int]]] = {}
-    for name, data, offset, _ in iter_members(path):
+    for name, data, offset, _ in iter_members(tar, name=path):
         id_, _, extension = name.partition(".")
         samples.setdefault(id_, {})[members.canonical(extension) or extension] = (offset, len(data))
     places, extensions = [], members.extensions()

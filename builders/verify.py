@@ -1,9 +1,10 @@
 """Checks that a folder of shards is complete and consistent; reports each problem with its place and remedy.
 
-    python -m builders verify data/CLIP-Shapes
+    python -m builders verify data/CLIP-Shapes            or s3://bucket/data/CLIP-Shapes
     96 samples, 387 frames in 3 tars: OK
 
-Each tar is read once, in a process of its own; then the tables and the card are compared with what was found.
+Each tar is read once, in a process of its own, and from an object store as a temporary copy; then the tables and the
+card are compared with what was found.
 """
 
 from __future__ import annotations
@@ -42,6 +43,7 @@ from preprocess.formats.splits import SIZES_FILE, SPLITS_FILE, read_sizes, read_
 from preprocess.runtime.local import LocalExecutor
 from preprocess.runtime.protocol import Watch, WorkerFailure
 from preprocess.samples import ShardReport, Split
+from preprocess.storage import fingerprints, reaching
 
 T = TypeVar("T")
 
@@ -73,17 +75,21 @@ def verify(folder: Path, *, workers: int = 1, cached: bool = False) -> Verificat
     Raises:
         UserError: There is no such folder.
     """
-    if not folder.is_dir():
+    with reaching(folder):
+        is_folder = folder.is_dir()
+    if not is_folder:
         raise UserError(f"{folder} is not a folder", "Give the folder of a packed dataset, e.g. data/CLIP-Shapes.")
     found = list(check_names(folder, cached=cached))
-    paths = sorted(path for path in folder.iterdir() if SHARD_NAME.fullmatch(path.name) and path.is_file())
+    stamps = fingerprints(folder)
+    paths = [folder / name for name in sorted(stamps) if SHARD_NAME.fullmatch(name)]
+    size = sum(stamps[path.name][0] for path in paths)
     splits = _read(read_splits, folder / SPLITS_FILE, "splits_csv", found)
     sizes = _read(read_sizes, folder / SIZES_FILE, "sizes_json", found)
     manifest = _read(manifests.read, folder / MANIFEST_FILE, "manifest_invalid", found)
     expected = _expected(paths, manifest, found)
     if expected is None:
-        return Verification(tuple(sorted(found)), len(paths), 0, 0, sum(path.stat().st_size for path in paths))
-    scans = scan_shards(paths, expected, workers)
+        return Verification(tuple(sorted(found)), len(paths), 0, 0, size)
+    scans = scan_shards(paths, expected, workers, size)
     for scan in scans:
         found += scan.findings
     found += check_ids(scans, manifest)
@@ -114,9 +120,9 @@ def verify(folder: Path, *, workers: int = 1, cached: bool = False) -> Verificat
     )
 
 
-def scan_shards(paths: Sequence[Path], expected: SampleSchema, workers: int) -> list[ShardScan]:
-    """Reads all tars, several at a time; returns them in the order of the paths."""
-    with progress(sum(path.stat().st_size for path in paths), "B", "verify") as bar:
+def scan_shards(paths: Sequence[Path], expected: SampleSchema, workers: int, size: int) -> list[ShardScan]:
+    """Reads all tars, of this size together, several at a time; returns them in the order of the paths."""
+    with progress(size, "B", "verify") as bar:
         bar.unit_scale = True
         if workers <= 1 or len(paths) <= 1:
             scans = []

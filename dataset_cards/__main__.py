@@ -13,12 +13,12 @@ from typing import Annotated
 import typer
 
 from preprocess.console import finite, new_app, run
-from preprocess.options import MAX_SEED, Model, Name, open_dataset, open_outputs
+from preprocess.options import MAX_SEED, Model, Name, Out, open_dataset, open_outputs
+from preprocess.storage import is_remote, keep_copies
 
 app = new_app("The Hub page of a dataset: evaluation, figures, card.")
 
 Dataset = Annotated[str, typer.Argument(help="Name of the dataset; `python -m preprocess list` shows them.")]
-Out = Annotated[Path, typer.Option(help="Folder that holds the built datasets.")]
 
 
 @app.command()
@@ -35,7 +35,8 @@ def card(
 
     recipe, outputs = open_outputs(dataset, out, name, model)
     for layout, _ in outputs:
-        typer.echo(write_card(read_card_inputs(recipe.SPEC, layout, org)))
+        with keep_copies():
+            typer.echo(write_card(read_card_inputs(recipe.SPEC, layout, org)))
 
 
 @app.command()
@@ -86,7 +87,8 @@ def evaluate(
             model=named,
             device=choose_device(device)[0],
         )
-        result = run_tasks(layout, options, overwrite)
+        with keep_copies():
+            result = run_tasks(layout, options, overwrite)
         typer.echo(f"{summary(layout.hub_name, result)}\n\n{layout.work / FILE}\n")
 
 
@@ -100,7 +102,10 @@ def page(
 ) -> None:
     """Render the card as a web page, to view it before it is pushed."""
     from dataset_cards.page import can_open, write_page
+    from preprocess.errors import UserError
 
+    if is_remote(out):
+        raise UserError(f"a page of {out} would be in the store, where no browser opens it", "Copy the output first.")
     path = write_page(open_dataset(dataset, out, name, model)[1])
     typer.echo(path)
     if show and can_open():  # without a display, xdg-open prints the errors of every browser that it tries

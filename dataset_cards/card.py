@@ -46,7 +46,7 @@ from preprocess.console import human_bytes
 from preprocess.errors import UserError
 from preprocess.formats.generations import replaced_rows
 from preprocess.samples import JSON
-from preprocess.storage import write_if_changed
+from preprocess.storage import file_names, make_folder, remove, write_if_changed
 
 TEMPLATE = "template.md.jinja"
 TOC = "<!-- table of contents -->"
@@ -65,11 +65,11 @@ def write_card(inputs: CardInputs) -> Path:
     readme = inputs.layout.dataset / "README.md"
     assets = inputs.layout.dataset / ASSETS_FOLDER
     figures = draw(inputs)
-    assets.mkdir(exist_ok=True)
+    make_folder(assets)
     for figure in figures:
         write_if_changed(assets / figure.name, figure.png)
-    for name in set(FIGURES) - {figure.name for figure in figures}:
-        assets.joinpath(name).unlink(missing_ok=True)
+    for name in set(FIGURES).intersection(file_names(assets)) - {figure.name for figure in figures}:
+        remove(assets / name)
     write_tooltips(inputs.layout, figures)
     write_if_changed(readme, render(inputs, figures).encode())
     return readme

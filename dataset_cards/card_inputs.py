@@ -26,7 +26,7 @@ from preprocess.formats.splits import SPLITS_FILE, read_splits
 from preprocess.formats.tar import TarTriple, iter_triples
 from preprocess.formats.triples import npy_array, parse_json
 from preprocess.samples import JSON, SPLITS, DatasetSpec, Reject, ShardReport, Split, is_url
-from preprocess.storage import write_if_changed
+from preprocess.storage import location, mapped, read_if_there, total_size, write_if_changed
 from preprocess.validation import own_line
 
 RAW_SIZE = "raw_size.json"
@@ -99,7 +99,7 @@ def read_card_inputs(
 
 def rows(shard: Path, without: Collection[str] = ()) -> Iterator[Row]:
     """The samples of one tar: id, vectors `(T, D)`, text, metadata; but those whose ids are in `without`."""
-    return (_row(triple, shard) for triple in iter_triples(shard) if triple.id not in without)
+    return (_row(triple, shard) for triple in iter_triples(mapped(shard), name=shard) if triple.id not in without)
 
 
 def _row(triple: TarTriple, shard: Path) -> Row:
@@ -122,7 +122,7 @@ def spread_rows(
     step = max(1, -(-(sum(s.samples for s in shards) - len(without)) // n))
     place = 0
     for shard in shards:
-        for triple in iter_triples(folder / shard.file):
+        for triple in iter_triples(mapped(folder / shard.file), name=folder / shard.file):
             if triple.id in without:
                 continue
             if place % step == 0:
@@ -171,17 +171,15 @@ def dataset_sha256(shards: Iterable[ShardReport]) -> str:
 
 
 def file_sha256(path: Path) -> str:
-    """SHA-256 of a file, read in chunks."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    """SHA-256 of a file."""
+    return hashlib.sha256(mapped(path)).hexdigest()
 
 
 def read_rejects(path: Path) -> Iterator[Reject]:
     """The lines of `rejects.jsonl`, sorted by split and key; none if there is no file."""
-    if path.is_file():
-        lines = enumerate(path.read_bytes().splitlines(), 1)
-        found = [own_line(line, Reject, path, number, "Pack the dataset again.") for number, line in lines]
-        yield from sorted(found, key=lambda r: (SPLITS.index(r.split), r.key))
+    lines = enumerate((read_if_there(path) or b"").splitlines(), 1)
+    found = [own_line(line, Reject, path, number, "Pack the dataset again.") for number, line in lines]
+    yield from sorted(found, key=lambda r: (SPLITS.index(r.split), r.key))
 
 
 def raw_bytes(layout: Layout) -> int | None:
@@ -191,23 +189,21 @@ def raw_bytes(layout: Layout) -> int | None:
     """
     note = layout.work / RAW_SIZE
     noted = read_json(note)
-    samples = layout.samples
-    if not samples.is_file() or not layout.source.is_file():
+    samples, source = read_if_there(layout.samples), read_json(layout.source)
+    if samples is None or not source:
         return None
     lost = {reject.key for reject in read_rejects(layout.dataset / REJECTS)}
     # Bytes: a caption may hold U+2028, which ends a line for str.splitlines.
-    lines = [json.loads(line) for line in samples.read_bytes().splitlines()]
+    lines = [json.loads(line) for line in samples.splitlines()]
     media: list[str] = sorted({line["media"] for line in lines if line["key"] not in lost})
     digest = hashlib.sha256("\n".join(media).encode()).hexdigest()
     if noted.get("media_sha256") == digest:
         return int(noted["bytes"])
-    raw = Path(read_json(layout.source)["raw"])
-    folder = raw if raw.is_dir() else raw.parent
-    try:
-        size: int = sum((folder / one).stat().st_size for one in media if not is_url(one))
-    except FileNotFoundError:
-        return None
     if any(map(is_url, media)):
+        return None
+    raw = location(source["raw"])
+    size = total_size(raw if raw.is_dir() else raw.parent, media)
+    if size is None:
         return None
     write_if_changed(note, json_bytes({"files": len(media), "bytes": size, "media_sha256": digest}))
     return size

@@ -15,7 +15,7 @@ from typing import Any
 from dataset_cards.figures import Figure
 from preprocess.formats.layout import Layout, read_json
 from preprocess.samples import canonical_json
-from preprocess.storage import write_if_changed
+from preprocess.storage import make_folder, write_if_changed
 
 FILE = "tooltips.json"
 STYLE = """\
@@ -38,7 +38,7 @@ STYLE = """\
 
 def write_tooltips(layout: Layout, figures: Iterable[Figure]) -> None:
     """Stores the points of the figures."""
-    layout.work.mkdir(parents=True, exist_ok=True)
+    make_folder(layout.work)
     points = {figure.name: figure.points for figure in figures if figure.points}
     write_if_changed(layout.work / FILE, (canonical_json(points) + "\n").encode())
 

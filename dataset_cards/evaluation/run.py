@@ -44,7 +44,7 @@ from preprocess.formats.layout import Layout, json_bytes, read_json
 from preprocess.formats.manifest import MANIFEST_FILE, Manifest
 from preprocess.formats.manifest import read as read_manifest
 from preprocess.samples import JSON, SPLITS, ShardReport, Split
-from preprocess.storage import write_if_changed
+from preprocess.storage import make_folder, write_if_changed
 
 NEEDS = {
     "zero-shot": "the dataset has fewer than two labels",
@@ -176,7 +176,7 @@ def evaluate(layout: Layout, options: Options, overwrite: bool = False) -> JSON:
         else:
             found[name.replace("-", "_")] = numbers
     result: JSON = _rounded(head | {"thing": data.thing} | found | {"skipped": skipped})
-    layout.work.mkdir(parents=True, exist_ok=True)
+    make_folder(layout.work)
     write_if_changed(layout.work / FILE, json_bytes(result))
     return result
 

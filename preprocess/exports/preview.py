@@ -32,7 +32,7 @@ from preprocess.runtime.options import RunOptions
 from preprocess.runtime.protocol import Watch
 from preprocess.runtime.runner import Task, run_items
 from preprocess.samples import SPLITS, Reject, Sample, ShardReport, Split, canonical_json, is_url
-from preprocess.storage import write_atomic
+from preprocess.storage import file_names, make_folder, remove, write_atomic
 
 _VERSION = 2  # increase it if sheets should look different, so that those of earlier runs are not reused
 
@@ -75,7 +75,7 @@ def make_preview(
     sampling = Sampling.from_json(manifest["sampling"])
     n_frames: dict[str, int] = {}
     cache = layout.work / "preview"
-    cache.mkdir(parents=True, exist_ok=True)
+    make_folder(cache)
     shown: dict[Split, list[PackedTriple]] = {}
     files: dict[str, Path] = {}
     rejects: list[Reject] = []
@@ -91,12 +91,13 @@ def make_preview(
                 files[key] = cache / f"{_digest(by_key[key], raw, sampling, n_frames[key])}.jpg"
             else:
                 rejects.append(Reject(key, split, "find", "missing", "the raw data has no such sample"))
-    _tidy(cache, files)
-    todo = [by_key[key] for key, file in files.items() if not file.is_file()]
+    kept = _tidy(cache, {file.name for file in files.values()})
+    todo = [by_key[key] for key, file in files.items() if file.name not in kept]
     rejects += _draw_all(todo, Drawing(raw, sampling, n_frames, files), options)
+    there = frozenset(file_names(cache))
     sheets = {
         split: [
-            Sheet(one.id, file, one.txt) for one in found if (file := files.get(one.meta["key"])) and file.is_file()
+            Sheet(one.id, file, one.txt) for one in found if (file := files.get(one.meta["key"])) and file.name in there
         ]
         for split, found in shown.items()
     }
@@ -106,7 +107,7 @@ def make_preview(
             f"{rejects[0].message}",
             "Check RAW: it must hold what the tars were made from.",
         )
-    drawn = sum(file.is_file() for file in (files[sample.key] for sample in todo))
+    drawn = sum(files[sample.key].name in there for sample in todo)
     return PreviewReport(tuple(write_preview(layout.dataset, sheets)), drawn, len(files) - len(todo), tuple(rejects))
 
 
@@ -119,10 +120,12 @@ def _digest(sample: Sample, raw: str, sampling: Sampling, n_frames: int) -> str:
     return hashlib.sha256(canonical_json(row).encode()).hexdigest()[:32]
 
 
-def _tidy(cache: Path, files: Mapping[str, Path]) -> None:
-    """Removes sheets that are no longer asked for, and what a killed run left."""
-    for path in set(cache.iterdir()) - set(files.values()):
-        path.unlink()
+def _tidy(cache: Path, wanted: set[str]) -> set[str]:
+    """Removes sheets that are no longer asked for, and what a killed run left; returns the names that stay."""
+    there = set(file_names(cache))
+    for name in there - wanted:
+        remove(cache / name)
+    return there & wanted
 
 
 def _draw_all(todo: Sequence[Sample], drawing: Drawing, options: RunOptions) -> Iterator[Reject]:

@@ -15,7 +15,7 @@ from pathlib import Path
 from preprocess.errors import DamagedFileError, UserError
 from preprocess.formats.slices import Slice
 from preprocess.samples import HUB_NAME, JSON
-from preprocess.storage import write_atomic
+from preprocess.storage import read_if_there, write_atomic
 from preprocess.validation import own_file, parse_json
 
 WORK_FOLDER = "work"
@@ -144,10 +144,11 @@ def read_json(path: Path) -> JSON:
     Raises:
         DamagedFileError: The file is something else.
     """
-    if not path.is_file():
+    content = read_if_there(path)
+    if content is None:
         return {}
     try:
-        value = parse_json(path.read_bytes())
+        value = parse_json(content)
     except ValueError as error:
         raise DamagedFileError(path, "", f"not JSON in UTF-8 ({error})", _REMEDY) from None
     return own_file(value, JSON, path, _REMEDY)

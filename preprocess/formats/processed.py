@@ -41,7 +41,7 @@ KIND_FIELD = "processed"
 
 _PART_TRIPLES = 256  # a part has no more, so that a killed run loses no more
 _PART_BYTES = 64 << 20
-_READ_AHEAD = 64  # triples that are asked for together, where every request takes a while
+_READ_AHEAD = 512  # triples that are asked for together, where every request takes a while
 _REMEDY = "Delete it and run encode again."
 
 

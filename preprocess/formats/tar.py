@@ -21,8 +21,8 @@ from typing import BinaryIO, NamedTuple
 
 from preprocess.errors import DamagedFileError
 from preprocess.formats import members
-from preprocess.formats.tar_sources import from_buffer, from_stream, mapped
-from preprocess.storage import is_remote, is_utf8
+from preprocess.formats.tar_sources import from_buffer, from_stream
+from preprocess.storage import is_remote, is_utf8, mapped
 
 BLOCK = 512
 RECORD = 20 * BLOCK

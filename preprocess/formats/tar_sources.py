@@ -1,10 +1,9 @@
-"""Where the bytes of a tar come from: a file mapped into memory, a buffer, or a stream that is read once, forwards."""
+"""Where the bytes of a tar come from: a buffer, such as a mapped file, or a stream that is read once, forwards."""
 
 from __future__ import annotations
 
 import mmap
 from collections.abc import Callable
-from pathlib import Path
 from typing import BinaryIO
 
 _CHUNK = 16 << 20  # a stream is never asked for more at once, whatever a header claims
@@ -14,14 +13,6 @@ Take = Callable[[int], bytes | memoryview]
 
 Skip = Callable[[int], bool]
 """Passes over so many bytes; whether they were there."""
-
-
-def mapped(path: Path) -> memoryview:
-    """The file as memory; unmapped when the last view of it is gone."""
-    with path.open("rb") as file:
-        if not file.seek(0, 2):
-            return memoryview(b"")
-        return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
 
 
 def from_buffer(buffer: bytes | bytearray | memoryview | mmap.mmap) -> tuple[Take, Skip]:

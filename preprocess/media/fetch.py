@@ -21,11 +21,7 @@ from preprocess.errors import MediaError, UserError
 from preprocess.media.local import FilePart, LocalMedia
 from preprocess.references import ByteRange, Cell, split_reference
 from preprocess.samples import is_url
-from preprocess.storage import copy_range, read_cell, stamp_of
-
-CONNECT_TIMEOUT_S = 30
-READ_TIMEOUT_S = 60
-"""Longest silence of a server in the middle of a file; how long a whole file takes is not limited here."""
+from preprocess.storage import copy_range, patiently, read_cell, stamp_of, store_options
 
 _kept = threading.local()
 
@@ -154,7 +150,7 @@ def _download(url: str, file: str, get: Callable[[Any, str], None]) -> None:
         raise MediaError("download_failed", problem)
     try:
         filesystem, remote = open_filesystem(url)
-        get(filesystem, remote)
+        patiently(scheme_of(url), lambda: get(filesystem, remote))
     except ImportError as error:
         raise UserError(
             f"{scheme_of(url)}:// needs a package that is not installed ({error})", "Install it with pip."
@@ -172,16 +168,10 @@ def _download(url: str, file: str, get: Callable[[Any, str], None]) -> None:
 
 
 def open_filesystem(url: str) -> tuple[Any, str]:
-    """The fsspec file system of a URL, with time limits, and the path in it."""
+    """The fsspec file system of a URL, with its time limits and retries, and the path in it."""
     from fsspec.core import url_to_fs
 
-    options: dict[str, Any] = {}
-    if scheme_of(url) in ("http", "https"):
-        from aiohttp import ClientTimeout
-
-        timeout = ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT_S, sock_read=READ_TIMEOUT_S)
-        options["client_kwargs"] = {"timeout": timeout}
-    found: tuple[Any, str] = url_to_fs(url, **options)
+    found: tuple[Any, str] = url_to_fs(url, **store_options(scheme_of(url)))
     return found
 
 

@@ -25,6 +25,7 @@ from preprocess.pipeline.index import still_rejected
 from preprocess.pipeline.journal import Journal
 from preprocess.pipeline.ledger import Ledger
 from preprocess.pipeline.settings import Encoding
+from preprocess.pipeline.targets import EncodeItem
 from preprocess.runtime.executors import make_executor
 from preprocess.runtime.options import RunOptions
 from preprocess.runtime.protocol import Machine, Watch
@@ -34,7 +35,7 @@ from preprocess.storage import Stamp, location, write_if_changed
 
 if TYPE_CHECKING:
     from preprocess.encoders.spec import Precision
-    from preprocess.pipeline.targets import EncodeItem, EncoderTarget
+    from preprocess.pipeline.targets import EncoderTarget
     from preprocess.pipeline.write import WrittenSample
 
 _PER_DEVICE_TASK = 1_024  # samples that an executor other than this process hands to the devices of one machine
@@ -103,12 +104,13 @@ def encode_datasets(
         for output, journal in zip(outputs, journals, strict=True)
     ]
     wanted = {sample.key: tuple(i for i, run in enumerate(runs) if sample.key in run.todo) for sample in samples}
-    todo = [sample for sample in samples if wanted[sample.key]]
+    listed = stamps if is_url(raw) else {}  # of a local file it costs nothing to look again
+    items = [EncodeItem(one, wanted[one.key], listed.get(one.key)) for one in samples if wanted[one.key]]
     with ExitStack() as files:
         for run in runs:
             files.enter_context(run.ledger)
             files.enter_context(run.journal)
-        for report in _reports(todo, wanted, raw, runs, options, caption_mode) if todo else ():
+        for report in _reports(items, raw, runs, options, caption_mode) if items else ():
             for index in wanted[report.key]:
                 if isinstance(report, Reject):
                     runs[index].ledger.add(report)
@@ -204,16 +206,15 @@ def _finish(run: _Run, samples: Sequence[Sample], stamps: Mapping[str, Stamp | N
 
 
 def _reports(
-    todo: Sequence[Sample],
-    wanted: Mapping[str, tuple[int, ...]],
+    items: Sequence[EncodeItem],
     raw: str,
     runs: Sequence[_Run],
     options: RunOptions,
     caption_mode: CaptionMode,
 ) -> Iterator[WrittenSample | Reject]:
-    """Chooses the engine and the executor; yields a report for each sample of `todo`."""
+    """Chooses the engine and the executor; yields a report for each of the items."""
     from preprocess.pipeline.engine import EncodeSamples
-    from preprocess.pipeline.targets import EncodeItem, EncodeSettings
+    from preprocess.pipeline.targets import EncodeSettings
 
     for run in runs:
         options = dataclasses.replace(options, device=engine_device(run.output.encoding.engine, options.device))
@@ -242,9 +243,9 @@ def _reports(
         here = options.executor == "local"  # this process has the devices, and batches fill across all samples
         fn = EncodeOnDevices(settings, devices, dataclasses.replace(options, executor="local"))
         options = dataclasses.replace(options, executor="inline") if here else options
-        per_task = len(todo) if here else _PER_DEVICE_TASK
+        per_task = len(items) if here else _PER_DEVICE_TASK
     yield from run_items(
-        [EncodeItem(sample, wanted[sample.key]) for sample in todo],
+        items,
         fn,
         options,
         per_task=per_task,

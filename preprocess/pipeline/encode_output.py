@@ -21,6 +21,7 @@ from preprocess.formats.processed import Processed
 from preprocess.formats.triples import parse_json
 from preprocess.pipeline.ledger import Ledger
 from preprocess.samples import JSON, SPLITS, Reject, Sample
+from preprocess.storage import read_if_there
 from preprocess.validation import own_line
 
 _REMEDY = "Run encode again with --overwrite."
@@ -32,10 +33,10 @@ def read_encoding(path: Path) -> JSON:
     Raises:
         UserError: It does not exist, or a field is missing.
     """
-    try:
-        encoding = parse_json(path.read_bytes(), path)
-    except FileNotFoundError:
-        raise UserError(f"{path} does not exist", "Run encode first.") from None
+    content = read_if_there(path)
+    if content is None:
+        raise UserError(f"{path} does not exist", "Run encode first.")
+    encoding = parse_json(content, path)
     absent = [key for key in ENCODING_KEYS if not isinstance(encoding.get(key), dict)]
     if absent:
         raise DamagedFileError(path, "", f"does not state {', '.join(absent)}", _REMEDY)
@@ -54,11 +55,10 @@ def read_samples(path: Path) -> list[Sample]:
     """
     samples: list[Sample] = []
     keys: set[str] = set()
-    try:
-        lines = path.read_bytes().splitlines()
-    except FileNotFoundError:
-        raise UserError(f"{path} does not exist", "Run samples first.") from None
-    for number, line in enumerate(lines, 1):
+    content = read_if_there(path)
+    if content is None:
+        raise UserError(f"{path} does not exist", "Run samples first.")
+    for number, line in enumerate(content.splitlines(), 1):
         sample = own_line(line, Sample, path, number, "Run samples again.")
         if sample.key in keys:
             raise DamagedFileError(path, f"line {number}", f"key {sample.key!r} is listed twice", "Run samples again.")

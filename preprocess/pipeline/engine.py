@@ -84,7 +84,7 @@ class EncodeSamples:
 def decode(item: EncodeItem, settings: EncodeSettings) -> tuple[DecodedMedia, ...] | Reject:
     """Decodes a sample once and prepares its frames for each of its targets, or says why it cannot be decoded."""
     transforms = [resize_crop(settings.targets[index].spec.preprocessing) for index in item.targets]
-    return read_sample_views(item.sample, settings.raw, settings.sampling, transforms)
+    return read_sample_views(item.sample, settings.raw, settings.sampling, transforms, item.stamp)
 
 
 @functools.lru_cache(maxsize=1)

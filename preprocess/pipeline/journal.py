@@ -25,7 +25,7 @@ from typing import Self
 
 from preprocess.run_files import AppendLog
 from preprocess.samples import JSON, canonical_json
-from preprocess.storage import Stamp, is_remote, sync
+from preprocess.storage import Stamp, is_remote, read_if_there, sync
 from preprocess.validation import own_line
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
@@ -62,7 +62,7 @@ class Journal:
     def __init__(self, path: Path, triples: Path) -> None:
         """`path` is the file, `triples` the folder whose content has to be on disk."""
         self._triples = triples
-        content = path.read_bytes() if path.is_file() else b""
+        content = read_if_there(path) or b""
         content = content[: content.rfind(b"\n") + 1]  # a killed run left half a line
         lines = _parse(content, path)
         self.interrupted = any(line.boot is not None for line in lines)

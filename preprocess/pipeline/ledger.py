@@ -16,6 +16,7 @@ from typing import Self
 
 from preprocess.run_files import AppendLog
 from preprocess.samples import Reject, canonical_json
+from preprocess.storage import read_if_there
 from preprocess.validation import own_line
 
 
@@ -28,7 +29,7 @@ class Ledger:
 
     def __init__(self, path: Path) -> None:
         self._rejects: dict[str, Reject] = {}
-        content = path.read_bytes() if path.is_file() else b""
+        content = read_if_there(path) or b""
         self._log = AppendLog(path, content)
         *whole, torn = content.split(b"\n")
         for number, line in enumerate(whole, 1):

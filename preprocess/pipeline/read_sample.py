@@ -13,6 +13,7 @@ from preprocess.media.frames import collect_media
 from preprocess.media.sampling import Sampling
 from preprocess.media.stamps import media_stamp
 from preprocess.samples import Reject, Sample, Stage
+from preprocess.storage import Stamp
 
 if TYPE_CHECKING:
     from preprocess.media.frames import DecodedMedia, FrameStream, Transform
@@ -34,10 +35,14 @@ def read_sample(sample: Sample, raw: str, sampling: Sampling, transform: Transfo
 
 
 def read_sample_views(
-    sample: Sample, raw: str, sampling: Sampling, transforms: Sequence[Transform]
+    sample: Sample, raw: str, sampling: Sampling, transforms: Sequence[Transform], stamp: Stamp | None = None
 ) -> tuple[DecodedMedia, ...] | Reject:
-    """As `read_sample`, for several encoders: decodes once and returns one result per transform, in their order."""
-    stamp = media_stamp(raw, sample.media)  # before reading: a file that is replaced meanwhile counts as changed
+    """As `read_sample`, for several encoders: decodes once and returns one result per transform, in their order.
+
+    `stamp` is that of the media, where it is known already; else one request asks for it.
+    """
+    # From before reading: a file that is replaced meanwhile counts as changed.
+    stamp = stamp or media_stamp(raw, sample.media)
     views = stream_sample(sample, raw, sampling, lambda stream: collect_media(stream, transforms))
     return views if isinstance(views, Reject) else tuple(dataclasses.replace(view, stamp=stamp) for view in views)
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from preprocess.console import human_seconds, plain_number, table
 from preprocess.formats import manifest as manifests
 from preprocess.formats.layout import Layout, read_json
 from preprocess.formats.manifest import MANIFEST_FILE
 from preprocess.formats.manifest_table import describe, reasons
+from preprocess.storage import is_remote
 
 
 def build_table(layout: Layout) -> str:
@@ -24,5 +27,13 @@ def build_table(layout: Layout) -> str:
         ("dataset", layout.dataset),
         ("work", layout.work),
     ]
-    loading = f'from datasets import load_dataset\ndataset = load_dataset("{layout.dataset}").with_format("numpy")'
-    return "\n".join([describe(manifest), "", table(facts), "", loading])
+    return "\n".join([describe(manifest), "", table(facts), "", _loading(layout.dataset)])
+
+
+def _loading(dataset: Path) -> str:
+    if not is_remote(dataset):
+        return f'from datasets import load_dataset\ndataset = load_dataset("{dataset}").with_format("numpy")'
+    return (  # `load_dataset` opens folders and repositories of the Hub, no folders of stores
+        f'from builders import EmbeddingsBuilder\nbuilder = EmbeddingsBuilder.from_folder("{dataset}")\n'
+        'builder.download_and_prepare()\ndataset = builder.as_dataset().with_format("numpy")'
+    )

@@ -10,6 +10,7 @@ from preprocess.encoders.models import ModelFiles
 from preprocess.formats.processed import Processed
 from preprocess.media.sampling import Sampling
 from preprocess.samples import CaptionMode, Sample, Split
+from preprocess.storage import Stamp
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +53,16 @@ class EncodeSettings:
 
 @dataclass(frozen=True, slots=True)
 class EncodeItem:
-    """A sample, and the targets that lack it, as indices into `EncodeSettings.targets`."""
+    """A sample, and the targets that lack it.
+
+    Attributes:
+        targets: Indices into `EncodeSettings.targets`.
+        stamp: Of its media before it is read, where a listing has told it; None to ask when it is read.
+    """
 
     sample: Sample
     targets: tuple[int, ...]
+    stamp: Stamp | None = None
 
     @property
     def key(self) -> str:

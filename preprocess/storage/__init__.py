@@ -15,6 +15,7 @@ from preprocess.storage.listing import (
     fingerprints,
     is_utf8,
     stamp_of,
+    total_size,
 )
 from preprocess.storage.locations import (
     cache_folder,
@@ -24,6 +25,7 @@ from preprocess.storage.locations import (
     output_location,
     reaching,
 )
+from preprocess.storage.mapping import keep_copies, mapped
 from preprocess.storage.patterns import (
     base_folder,
     expand_braces,
@@ -31,8 +33,10 @@ from preprocess.storage.patterns import (
 )
 from preprocess.storage.ranges import (
     copy_range,
+    read_if_there,
     read_ranges,
 )
+from preprocess.storage.stores import patiently, store_options
 from preprocess.storage.writing import (
     LOCK_FILE,
     TEMPORARY_PREFIX,
@@ -75,20 +79,26 @@ __all__ = [
     "is_remote",
     "is_temporary",
     "is_utf8",
+    "keep_copies",
     "location",
     "make_folder",
+    "mapped",
     "modules",
     "move_files",
     "named_errors",
     "output_location",
+    "patiently",
     "publish",
     "reaching",
     "read_cell",
+    "read_if_there",
     "read_ranges",
     "remove",
     "remove_temporary",
     "stamp_of",
+    "store_options",
     "sync",
+    "total_size",
     "write_atomic",
     "write_if_changed",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -31,10 +32,28 @@ def fingerprints(folder: Path) -> dict[str, Stamp]:
         return {_name(entry): stamp_of(entry) for entry in _entries(folder)}
     try:
         with os.scandir(folder) as entries:
-            stats = {entry.name: entry.stat() for entry in entries if entry.is_file()}
+            stats = {entry.name: entry.stat() for entry in entries if _is_file(entry)}
     except FileNotFoundError:
         return {}
     return {name: (stat.st_size, stat.st_mtime_ns) for name, stat in stats.items()}
+
+
+def total_size(folder: Path, paths: Iterable[str]) -> int | None:
+    """Bytes of files below a folder, from a listing of each folder in a store; None if one of them does not exist."""
+    if not is_remote(folder):
+        try:
+            return sum((folder / path).stat().st_size for path in paths)
+        except FileNotFoundError:
+            return None
+    total, listed = 0, dict[str, dict[str, Stamp]]()
+    for path in paths:
+        parent, _, name = path.rpartition("/")
+        if parent not in listed:
+            listed[parent] = fingerprints(folder / parent if parent else folder)
+        if name not in listed[parent]:
+            return None
+        total += listed[parent][name][0]
+    return total
 
 
 def file_names(folder: Path) -> list[str]:
@@ -43,9 +62,16 @@ def file_names(folder: Path) -> list[str]:
         return sorted(map(_name, _entries(folder)))
     try:
         with os.scandir(folder) as entries:
-            return sorted(entry.name for entry in entries if entry.is_file())
+            return sorted(entry.name for entry in entries if _is_file(entry))
     except FileNotFoundError:
         return []
+
+
+def _is_file(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_file()
+    except OSError:  # a link that leads to itself
+        return False
 
 
 def files_below(folder: Path) -> list[str]:

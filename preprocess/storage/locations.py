@@ -15,6 +15,7 @@ from typing import Any, cast
 from preprocess.addresses import check_no_credentials, file_url_path, public_address, refusal, scheme_of
 from preprocess.errors import UserError
 from preprocess.samples import is_url
+from preprocess.storage.stores import store_options
 
 _READ_ONLY = frozenset({"http", "https", "hf", "ftp"})
 
@@ -50,7 +51,7 @@ def location(text: str | Path, *, writable: bool = False) -> Path:
         from upath import UPath
 
         # Listings are never cached: worker processes write files that this process has to see.
-        path = UPath(text.rstrip("/"), use_listings_cache=False)
+        path = UPath(text.rstrip("/"), use_listings_cache=False, **store_options(scheme))
         _ = path.fs
     except ImportError as error:
         raise UserError(

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
-from preprocess.storage.locations import filesystem_of, is_remote
+from preprocess.storage.locations import filesystem_of, is_remote, reaching
+from preprocess.storage.stores import one_request
 
 _MAX_GAP = 64 << 10  # bytes between two ranges that are cheaper to read than to ask for separately
 _MAX_BLOCK = 32 << 20
@@ -42,12 +43,27 @@ def _read_remote(ranges: Sequence[tuple[Path, int, int | None]]) -> list[bytes]:
     # Of a whole file no range is asked for: that of an empty object is an error.
     starts = [start if start or end is not None else None for _, start, end in blocks]
     paths, ends = [path for path, _, _ in blocks], [end for _, _, end in blocks]
-    data = filesystem.cat_ranges(paths, starts, ends, on_error="raise")
+    data = filesystem.cat_ranges(paths, starts, ends, on_error="raise", **one_request(filesystem))
     result = []
     for i, (_, start, end) in enumerate(ranges):
         block, offset = inside[i]
         result.append(data[block][offset : None if end is None else offset + end - start])
     return result
+
+
+def read_if_there(path: Path) -> bytes | None:
+    """The content of a file, from one request; None where there is no file.
+
+    Raises:
+        UserError: The store cannot be reached.
+    """
+    if not is_remote(path):
+        return path.read_bytes() if path.is_file() else None
+    with reaching(path):
+        try:
+            return read_ranges([(path, 0, None)])[0]
+        except FileNotFoundError:
+            return None
 
 
 def copy_range(filesystem: Any, path: str, start: int, end: int, target: Path) -> None:

@@ -22,7 +22,7 @@ from typing import BinaryIO, cast
 
 from preprocess.storage.listing import file_names
 from preprocess.storage.locations import filesystem_of, is_remote, reaching
-from preprocess.storage.ranges import read_ranges
+from preprocess.storage.ranges import read_if_there
 
 TEMPORARY_PREFIX = "."
 TEMPORARY_SUFFIX = ".tmp"
@@ -110,9 +110,8 @@ def write_if_changed(path: Path, data: bytes) -> bool:
     """
     if not is_remote(path):
         remove_temporary(path.parent, path.name)
-    with suppress(FileNotFoundError):
-        if read_ranges([(path, 0, None)]) == [data]:
-            return False
+    if read_if_there(path) == data:
+        return False
     write_atomic(path, data)
     return True
 
@@ -204,6 +203,8 @@ def make_folder(path: Path) -> None:
 def remove_temporary(folder: Path, name: str | None = None) -> int:
     """Removes temporary files and folders that killed processes left in `folder` (not below it). Returns how many.
 
+    In an S3 store these are uploads that were begun and not finished.
+
     Call it before work starts, never while another process writes into the folder.
 
     Args:
@@ -216,6 +217,8 @@ def remove_temporary(folder: Path, name: str | None = None) -> int:
         return is_temporary(found) and name in (None, final.removeprefix(TEMPORARY_PREFIX))
 
     if is_remote(folder):
+        if name is None:
+            abort_uploads(folder)
         stale = [folder / found for found in file_names(folder) if is_stale(found)]
     else:
         stale = [path for path in folder.iterdir() if is_stale(path.name)] if folder.is_dir() else []
@@ -225,6 +228,26 @@ def remove_temporary(folder: Path, name: str | None = None) -> int:
         else:
             remove(path)
     return len(stale)
+
+
+def abort_uploads(folder: Path) -> int:
+    """Aborts uploads in pieces to an S3 folder (not below it) that were never finished. Returns how many.
+
+    Nothing lists these pieces, and the store keeps and bills them. Where a store does not say which there are, or to
+    whom, a rule of the bucket has to remove them.
+    """
+    filesystem, remote = filesystem_of(folder)
+    if not hasattr(filesystem, "call_s3"):
+        return 0
+    bucket, _, prefix = f"{remote.rstrip('/')}/".partition("/")
+    aborted = 0
+    with reaching(folder), suppress(OSError):  # not permitted, or not implemented
+        found = filesystem.call_s3("list_multipart_uploads", Bucket=bucket, Prefix=prefix)
+        for key, upload in ((one["Key"], one["UploadId"]) for one in found.get("Uploads", ())):
+            if "/" not in key[len(prefix) :]:
+                filesystem.call_s3("abort_multipart_upload", Bucket=bucket, Key=key, UploadId=upload)
+                aborted += 1
+    return aborted
 
 
 def remove(path: Path) -> None:

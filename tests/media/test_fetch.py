@@ -19,6 +19,8 @@ from preprocess.media.fetch import drop_kept_copy, local_file
 from preprocess.media.local import FilePart, local_size, open_local
 from preprocess.references import ByteRange, Cell
 from preprocess.storage import location
+from preprocess.storage.stores import ATTEMPTS
+from tests.store_proxy import Faults, Proxy
 
 CONTENT = bytes(range(256)) * 5000
 
@@ -62,6 +64,14 @@ def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(folder))
     return folder
+
+
+@pytest.fixture
+def no_wait(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The seconds that would have been waited between two requests."""
+    waited: list[float] = []
+    monkeypatch.setattr("preprocess.storage.stores.time.sleep", waited.append)
+    return waited
 
 
 def refused(raw: str | Path, media: str) -> MediaError:
@@ -144,15 +154,29 @@ def test_a_file_that_is_not_below_a_remote_raw_folder_is_missing(s3: str, server
 
 
 @pytest.mark.parametrize("name", ["gone.mp4", "forbidden.mp4", "breaks.mp4"])
-def test_failed_downloads_leave_nothing(name: str, server: str, temporary: Path) -> None:
+def test_failed_downloads_leave_nothing(name: str, server: str, temporary: Path, no_wait: list[float]) -> None:
     error = refused("unused", f"{server}/{name}?token=secret")
     assert error.reason == "download_failed"
     assert name in str(error)
     assert "secret" not in str(error)
     assert not list(temporary.iterdir())
+    assert len(no_wait) == (ATTEMPTS - 1 if name == "breaks.mp4" else 0)
 
 
-def test_no_server(temporary: Path) -> None:
+def test_a_busy_server_is_asked_again(server: str, temporary: Path, no_wait: list[float]) -> None:
+    """503, 429, 500, a connection that breaks before or within the file: then the file, whole."""
+    kinds = ("unavailable", "slow_down", "too_many", "internal", "reset", "cut")
+    with Proxy.before(server) as proxy:
+        proxy.faults = Faults(kinds, share=1, times=ATTEMPTS - 1)
+        with local_file("unused", f"{proxy.address}/videos/a%20b.mp4") as path:
+            assert isinstance(path, Path)
+            assert path.read_bytes() == CONTENT
+        assert proxy.faults.happened == dict.fromkeys(kinds, 1)
+    assert len(no_wait) >= ATTEMPTS - 2  # aiohttp itself asks again where a connection that it used before breaks
+    assert all(0.5 * 2**n <= seconds <= 2**n for n, seconds in enumerate(no_wait))
+
+
+def test_no_server(temporary: Path, no_wait: list[float]) -> None:
     error = refused("unused", "http://user:secret@127.0.0.1:9/a.mp4")
     assert error.reason == "download_failed"
     assert "secret" not in str(error)

@@ -6,8 +6,11 @@ import hashlib
 import json
 import subprocess
 import sys
+import threading
 import time
 import uuid
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -18,6 +21,7 @@ from preprocess.formats.processed import Processed
 from preprocess.storage import file_names, location
 from tests.media_files import write_video
 from tests.object_store import copy_folder
+from tests.store_proxy import Faults, Proxy
 
 CLIPS = {"train/a.mp4": 15, "train/b.mp4": 9, "val/c.mp4": 21, "test/d.mp4": 1}
 
@@ -80,10 +84,27 @@ def test_from_a_bucket_into_a_bucket(raw: Path, local: dict[str, str], small_cli
     assert "3 shards in s3://" in again
     assert "(0 new)" in again
     assert command(root, "where", "folder", "--out", out).strip() == f"{base}/data/CLIP-Folder"
-    assert f'load_dataset("{base}/data/CLIP-Folder")' in command(root, "report", "folder", "--out", out)
+    assert f'EmbeddingsBuilder.from_folder("{base}/data/CLIP-Folder")' in command(
+        root, "report", "folder", "--out", out
+    )
     assert "4 triples unpacked" in command(root, "unpack", "folder", "--out", out)
     assert "(3 new)" in command(root, "shards", "folder", "--out", out)
     assert dataset(out) == local
+
+
+def test_from_a_busy_web_server(raw: Path, local: dict[str, str], small_clip: Path, root: Path, tmp_path: Path) -> None:
+    """Of a web server, the pages that list a folder are its listing."""
+    handler = partial(SimpleHTTPRequestHandler, directory=str(raw))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        with Proxy.before(f"http://127.0.0.1:{server.server_port}") as proxy:
+            proxy.faults = Faults(("unavailable", "too_many", "reset", "cut"), share=1, ending=".mp4")
+            build(root, proxy.address, tmp_path, small_clip, "--max-reject-rate", 1)
+            assert proxy.faults.happened.keys() == {"unavailable", "too_many", "reset", "cut"}
+            nothing = command(root, "samples", "folder", "--raw", f"{proxy.address}/nothing", "--out", tmp_path, code=2)
+        server.shutdown()
+    assert dataset(tmp_path) == local
+    assert "/nothing'" in nothing.splitlines()[-1]
 
 
 def test_the_reader_opens_a_dataset_in_a_bucket(

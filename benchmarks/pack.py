@@ -31,6 +31,7 @@ from preprocess.formats.shards import TripleBytes, plan_shards, write_shard
 from preprocess.formats.triple_files import write_triple
 from preprocess.formats.triples import npy_array, npy_bytes, triple_meta
 from preprocess.pipeline.pack import pack_dataset
+from preprocess.runtime.options import RunOptions
 from preprocess.samples import DatasetSpec, Sample, Triple, canonical_json
 
 SPEC = DatasetSpec("bench", "CLIP-Bench", "mit", "", "", ("en",), (), "")
@@ -164,7 +165,7 @@ def pack_rows(folder: Path, made: list[tuple[Sample, Triple]]) -> list[tuple[obj
     for workers in sorted({1, 2, os.cpu_count() or 1}):
         for state in layout.work.glob("shards/*"):
             state.unlink()
-        report = pack_dataset(layout, SPEC, per_shard=max(1, len(made) // 8), workers=workers)
+        report = pack_dataset(layout, SPEC, per_shard=max(1, len(made) // 8), run=RunOptions(workers=workers))
         rows.append(("pack a dataset", f"ours, {workers} workers", round(len(made) / report.seconds), ""))
     report = pack_dataset(layout, SPEC, per_shard=max(1, len(made) // 8))
     assert report.written == 0

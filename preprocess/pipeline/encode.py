@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 from preprocess import storage
 from preprocess.console import waiting
 from preprocess.encoders import encoder_spec
-from preprocess.errors import UserError
 from preprocess.formats.layout import Layout, json_bytes, note_report, read_json, write_json
 from preprocess.formats.processed import KIND_FIELD, Processed
 from preprocess.media.sampling import Sampling
@@ -24,9 +23,10 @@ from preprocess.pipeline.index import still_rejected
 from preprocess.pipeline.journal import Journal
 from preprocess.pipeline.ledger import Ledger
 from preprocess.pipeline.settings import Encoding
+from preprocess.runtime.devices import devices_of_actor, for_devices
 from preprocess.runtime.executors import make_executor
 from preprocess.runtime.options import RunOptions
-from preprocess.runtime.protocol import Machine, Watch
+from preprocess.runtime.protocol import Watch
 from preprocess.runtime.runner import PER_TASK, Task, run_items
 from preprocess.samples import SPLITS, CaptionMode, EncodeReport, Reject, Sample, is_url
 from preprocess.storage import Stamp, location, write_if_changed
@@ -208,9 +208,9 @@ def _reports(
         if machine is None:
             devices = choose_device(options.device)
         else:
-            options = _on_machines(options, machine)
+            options = for_devices(options, machine)
             machine = make_executor(options, preload).machine or machine
-            devices = tuple(f"cuda:{i}" for i in range(options.gpus_per_actor or 0)) or ("cpu",)
+            devices = devices_of_actor(options)
         ask = machine.ask if machine and devices != ("cpu",) else None
         targets = tuple(_target(run, devices[0], options.batch_size, ask) for run in runs)
     on_cpu = devices == ("cpu",)
@@ -235,22 +235,8 @@ def _reports(
         waiting_for="loading the model" if len(targets) == 1 else "loading the models",
         unit=" videos",
         counted="frames",
-        own_workers=not on_cpu,
+        direct=not on_cpu,
     )
-
-
-def _on_machines(options: RunOptions, machine: Machine) -> RunOptions:
-    """The options for a cluster, where `auto` is its GPUs, if it has any and actors may take them.
-
-    Raises:
-        UserError: A GPU is asked for, and the cluster has none, or actors may take none.
-    """
-    gpus = 0 if options.gpus_per_actor == 0 else machine.gpus
-    if options.device == "cpu" or (options.device == "auto" and not gpus):
-        return dataclasses.replace(options, device="cpu", gpus_per_actor=0)
-    if not gpus:
-        raise UserError(f"actors have no GPU for --device {options.device}", "Use --device auto or cpu.")
-    return dataclasses.replace(options, gpus_per_actor=options.gpus_per_actor or 1)
 
 
 def _target(

@@ -12,7 +12,6 @@ Encoders of clips add `"unit": "clip", "clip_frames": 64, "clip_stride": 64` to 
 from __future__ import annotations
 
 import dataclasses
-import importlib.metadata
 from dataclasses import dataclass
 
 from preprocess.encoders import PRECISIONS, EncoderSpec, check_precision, encoder_spec
@@ -21,6 +20,7 @@ from preprocess.errors import SettingsError, UnknownNameError, UserError
 from preprocess.formats.layout import Layout, read_json
 from preprocess.media.sampling import Sampling
 from preprocess.samples import JSON, DatasetSpec
+from preprocess.versions import library_versions
 
 DTYPES = ("float16", "float32")
 
@@ -160,9 +160,3 @@ def _check_same(before: JSON, now: JSON, layout: Layout) -> None:
                     "Leave the option out to continue with them, overwrite them with ARGS=--overwrite, or give this "
                     "output its own NAME=.",
                 )
-
-
-def library_versions() -> JSON:
-    """Versions of the libraries that decide the bytes: decoder, resize, model."""
-    names = ("av", "numpy", "pillow", "torch", "torchvision", "transformers")
-    return {name: importlib.metadata.version(name).split("+")[0] for name in names}

@@ -173,18 +173,18 @@ def test_actors_of_a_machine(resources: dict[str, float], options: dict[str, int
     ],
 )
 def test_gpus_of_an_actor_that_encodes(device: str, asked: int | None, offered: int, gpus: int) -> None:
-    from preprocess.pipeline.encode import _on_machines
+    from preprocess.runtime.devices import for_devices
 
-    wanted = _on_machines(RunOptions(device=device, gpus_per_actor=asked), Machine(8, offered, print))
+    wanted = for_devices(RunOptions(device=device, gpus_per_actor=asked), Machine(8, offered, print))
     assert wanted.gpus_per_actor == gpus
 
 
 @pytest.mark.parametrize(("asked", "offered"), [(None, 0), (0, 4)])
 def test_a_gpu_that_actors_do_not_have_is_refused(asked: int | None, offered: int) -> None:
-    from preprocess.pipeline.encode import _on_machines
+    from preprocess.runtime.devices import for_devices
 
     with pytest.raises(UserError, match="actors have no GPU for --device cuda"):
-        _on_machines(RunOptions(device="cuda", gpus_per_actor=asked), Machine(8, offered, print))
+        for_devices(RunOptions(device="cuda", gpus_per_actor=asked), Machine(8, offered, print))
 
 
 def test_without_ray_one_line_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -198,12 +198,14 @@ def zero_shot(data: TaskData, options: Options) -> JSON | None:
     index = {label: i for i, label in enumerate(labels)}
     tested = data.tested(labeled=True)
     last = tested[-1]
+    tars = [tar for split in tested for tar in data.tars[split]]
+    found = read_tars(tars, RankFrames(weights, labels, logits), options.run, "zero-shot")
     splits: JSON = {}
     for split in tested:
         videos = data.videos[split]
         kept = [i for i, label in enumerate(videos.labels) if label is not None]
         targets = np.array([index[str(videos.labels[i])] for i in kept])
-        by_frame = read_tars(data.tars[split], RankFrames(weights, labels, logits), options.run, f"zero-shot {split}")
+        by_frame = [ranks for tar, ranks in zip(tars, found, strict=True) if tar.split == split]
         splits[split] = {
             "samples": len(kept),
             "frame": accuracy(np.concatenate(by_frame)),

@@ -159,8 +159,7 @@ def join_videos(tars: Sequence[Tar], parts: Sequence[Videos]) -> tuple[Videos, l
 
 
 def _concatenated(parts: Sequence[Videos]) -> Videos:
-    if len(parts) == 1:
-        return parts[0]
+    """All as one; copies, since arrays that come from a cluster cannot be written to."""
     return Videos(
         keys=tuple(key for part in parts for key in part.keys),
         labels=tuple(label for part in parts for label in part.labels),

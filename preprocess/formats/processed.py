@@ -103,8 +103,9 @@ class Processed:
 
     def keys(self, split: Split) -> set[str]:
         """Keys of the triples that exist."""
-        files, entries = self._look(split)
-        return files | entries.keys()
+        folder = self.folder / split
+        names = file_names(folder)
+        return keys_among(names) | parts.read_keys(folder, parts.parts_among(names))
 
     def places(self, split: Split, keys: Iterable[str]) -> dict[str, TriplePlace]:
         """Where the triples of these keys are, all of which exist.

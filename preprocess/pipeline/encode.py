@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
 
 from preprocess import storage
 from preprocess.console import waiting
@@ -23,11 +27,13 @@ from preprocess.pipeline.index import still_rejected
 from preprocess.pipeline.journal import Journal
 from preprocess.pipeline.ledger import Ledger
 from preprocess.pipeline.settings import Encoding
+from preprocess.pipeline.targets import EncodeItems
 from preprocess.runtime.devices import devices_of_actor, for_devices
 from preprocess.runtime.executors import make_executor
 from preprocess.runtime.options import RunOptions
 from preprocess.runtime.protocol import Watch
 from preprocess.runtime.runner import PER_TASK, Task, run_items
+from preprocess.sample_table import keys_of, media_of
 from preprocess.samples import SPLITS, CaptionMode, EncodeReport, Reject, Sample, is_url
 from preprocess.storage import Stamp, location, write_if_changed
 
@@ -62,8 +68,8 @@ class _Run:
     processed: Processed
     ledger: Ledger
     journal: Journal
-    todo: frozenset[str]
-    changed: frozenset[str]
+    todo: NDArray[np.bool_]
+    changed: int
     counts: Counter[str] = field(default_factory=Counter)
 
 
@@ -101,14 +107,13 @@ def encode_datasets(
         _prepare(output, journal, samples, stamps, raw, options, processed)
         for output, journal in zip(outputs, journals, strict=True)
     ]
-    wanted = {sample.key: tuple(i for i, run in enumerate(runs) if sample.key in run.todo) for sample in samples}
-    todo = [sample for sample in samples if wanted[sample.key]]
+    items = EncodeItems.of(samples, [run.todo for run in runs])
     with ExitStack() as files:
         for run in runs:
             files.enter_context(run.ledger)
             files.enter_context(run.journal)
-        for report in _reports(todo, wanted, raw, runs, options, caption_mode) if todo else ():
-            for index in wanted[report.key]:
+        for report in _reports(items, raw, runs, options, caption_mode) if items else ():
+            for index in items.targets_of(report.key):
                 if isinstance(report, Reject):
                     runs[index].ledger.add(report)
                     runs[index].journal.add(report.key, stamps.get(report.key))
@@ -123,7 +128,7 @@ def _stamps(
 ) -> dict[str, Stamp | None]:
     """What tells, by key, whether the media of a sample changed; only servers that can tell a change are asked."""
     known = {key for journal in journals for key, stamp in journal.media.items() if stamp} if check_urls else ()
-    asked = {sample.key: sample.media for sample in samples if not is_url(sample.media) or sample.key in known}
+    asked = {key: media for key, media in media_of(samples) if not is_url(media) or key in known}
     with waiting("looking for changed raw files"):
         found = media_stamps(raw, asked.values())
     return {key: found.get(media) for key, media in asked.items()}
@@ -147,56 +152,55 @@ def _prepare(
     triples.prepare()
     done = {split: triples.keys(split) for split in SPLITS}
     changed = journal.changed(stamps)
-    there = [sample for sample in samples if sample.key in done[sample.split]]
-    stale = [sample for sample in there if sample.key in changed or journal.lost(sample.key)]
+    there = ((split, key) for key, split in keys_of(samples) if key in done[split])
+    stale = [(split, key) for split, key in there if key in changed or journal.lost(key)]
     if stale:
-        triples.remove((sample.split, sample.key) for sample in stale)
-        for sample in stale:
-            done[sample.split].remove(sample.key)
+        triples.remove(stale)
+        for split, key in stale:
+            done[split].remove(key)
     if output.like is not None and not options.retry and not len(ledger) and not any(done.values()):
         earlier = Ledger(output.like.rejects)
-        for sample in samples:
-            if sample.key in earlier:
-                ledger.add(earlier[sample.key])
-    todo = plan.todo(samples, done, still_rejected(ledger, raw, options.retry, changed))
-    wanted = frozenset(sample.key for sample in todo)
-    return _Run(output, triples, ledger, journal, wanted, wanted & changed)
+        for key, _ in keys_of(samples):
+            if key in earlier:
+                ledger.add(earlier[key])
+    todo = plan.todo(samples, done, ledger, still_rejected(ledger, raw, options.retry, changed))
+    again = sum(key in changed for key, _ in itertools.compress(keys_of(samples), todo)) if changed else 0
+    return _Run(output, triples, ledger, journal, todo, again)
 
 
 def _finish(run: _Run, samples: Sequence[Sample], stamps: Mapping[str, Stamp | None], began: float) -> EncodeReport:
     """Puts rejects and journal in order and notes the numbers of the run."""
-    layout, counts = run.output.layout, run.counts
-    if run.todo:
+    layout, counts, began_any = run.output.layout, run.counts, bool(run.todo.any())
+    if began_any:
         run.processed.prepare()
     done = {split: run.processed.keys(split) for split in SPLITS}
-    run.ledger.keep(sample.key for sample in samples if sample.key not in done[sample.split])
-    known = [sample.key for sample in samples if sample.key in done[sample.split] or sample.key in run.ledger]
+    run.ledger.keep(key for key, split in keys_of(samples) if key not in done[split])
+    known = (key for key, split in keys_of(samples) if key in done[split] or key in run.ledger)
     run.journal.keep(known, stamps)
     report = EncodeReport(
         written=counts["written"],
-        changed=len(run.changed),
-        kept=sum(sample.key in done[sample.split] for sample in samples) - counts["written"],
+        changed=run.changed,
+        kept=sum(key in done[split] for key, split in keys_of(samples)) - counts["written"],
         frames=counts["frames"],
         bytes=counts["bytes"],
         rejects=run.ledger.by_reason(),
         seconds=round(time.monotonic() - began, 3),
     )
-    if run.todo or not layout.report.is_file():
+    if began_any or not layout.report.is_file():
         note_report(layout, "encode", dataclasses.asdict(report))
     return report
 
 
 def _reports(
-    todo: Sequence[Sample],
-    wanted: Mapping[str, tuple[int, ...]],
+    items: EncodeItems,
     raw: str,
     runs: Sequence[_Run],
     options: RunOptions,
     caption_mode: CaptionMode,
 ) -> Iterator[WrittenSample | Reject]:
-    """Chooses the engine and the executor; yields a report for each sample of `todo`."""
+    """Chooses the engine and the executor; yields a report for each item."""
     from preprocess.pipeline.engine import PRELOAD, EncodeSamples
-    from preprocess.pipeline.targets import EncodeItem, EncodeSettings
+    from preprocess.pipeline.targets import EncodeSettings
 
     places = [location(raw), *(run.output.layout.out for run in runs)]
     preload = tuple(dict.fromkeys((*PRELOAD, *(module for place in places for module in storage.modules(place)))))
@@ -224,9 +228,9 @@ def _reports(
         here = options.executor == "local"  # this process has the devices, and batches fill across all samples
         fn = EncodeOnDevices(settings, devices, dataclasses.replace(options, executor="local"))
         options = dataclasses.replace(options, executor="inline") if here else options
-        per_task = len(todo) if here else _PER_DEVICE_TASK
+        per_task = len(items) if here else _PER_DEVICE_TASK
     yield from run_items(
-        [EncodeItem(sample, wanted[sample.key]) for sample in todo],
+        items,
         fn,
         options,
         per_task=per_task,

@@ -51,7 +51,7 @@ from preprocess.pipeline.targets import EncodeItem, EncodeItems
 from preprocess.runtime.options import RunOptions
 from preprocess.runtime.protocol import Watch
 from preprocess.runtime.runner import Task, run_items
-from preprocess.sample_table import SampleTable, _schema, _sorted_rows
+from preprocess.sample_table import Columns, SampleTable, _schema, sorted_rows
 from preprocess.samples import SPLITS, Sample
 
 RESULTS = Path(__file__).parent / "results" / "scale.json"
@@ -90,8 +90,8 @@ def write_table(path: Path, count: int) -> None:
     """The file that `SampleTable.of` would write of samples in order; by columns, so that 100 million take minutes."""
     schema = _schema()
     with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, schema) as writer:
-        for first in range(0, count, 1 << 18):
-            numbers = np.arange(first, min(count, first + (1 << 18)))
+        for first in range(0, count, 1 << 16):
+            numbers = np.arange(first, min(count, first + (1 << 16)))
             digits = pc.utf8_lpad(pc.cast(pa.array(numbers), pa.string()), 9, "0")
             keys = pc.binary_join_element_wise("video", digits, "")
             part = pc.utf8_lpad(pc.cast(pa.array(numbers % 1000), pa.string()), 3, "0")
@@ -108,8 +108,8 @@ def write_table(path: Path, count: int) -> None:
 
 def opened(path: Path) -> SampleTable:
     """The table in a file."""
-    found = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
-    return SampleTable(found, _sorted_rows(found))
+    columns = Columns.mapped(str(path))
+    return SampleTable(columns, sorted_rows(columns))
 
 
 def step_plan(count: int, folder: Path, limit: int) -> Any:

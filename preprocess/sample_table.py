@@ -12,6 +12,7 @@ import itertools
 import json
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, overload
 
 import numpy as np
@@ -20,7 +21,8 @@ from numpy.typing import NDArray
 from preprocess.errors import UserError
 from preprocess.samples import SPLITS, Sample, Split, canonical_json
 
-_BLOCK = 16_384  # rows that are written, or read, at a time
+_WRITTEN = 65_536  # rows of a batch of the file
+_READ = 16_384  # rows that are read at a time
 
 
 def keys_of(samples: Sequence[Sample]) -> Iterator[tuple[str, Split]]:
@@ -40,25 +42,68 @@ def media_of(samples: Sequence[Sample]) -> Iterator[tuple[str, str]]:
 def chosen(samples: Sequence[Sample], which: NDArray[np.bool_]) -> Sequence[Sample]:
     """The samples for which `which` is true."""
     if isinstance(samples, SampleTable):
-        return samples[np.flatnonzero(which)]
+        return samples if which.all() else samples[np.flatnonzero(which)]
     return list(itertools.compress(samples, which))
 
 
-class SampleTable(Sequence[Sample]):
-    """Samples as rows of an Arrow table; slices are views.
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """The batches of a mapped file.
 
-    Args:
-        table: With the columns of `_schema`.
-        rows: Which of its rows, in which order.
+    Rows are gathered batch by batch: Arrow itself would first join all of a column, which then would be in memory.
+
+    Attributes:
+        batches: Arrow record batches.
+        starts: Number of the first row of each.
     """
 
-    def __init__(self, table: Any, rows: range | NDArray[np.integer[Any]]) -> None:
-        self._table = table
+    batches: Sequence[Any]
+    starts: NDArray[np.int64]
+
+    @classmethod
+    def mapped(cls, path: str) -> Columns:
+        """Maps an Arrow file, which may lose its name then."""
+        import pyarrow as pa
+
+        batches = pa.ipc.open_file(pa.memory_map(path)).read_all().to_batches()
+        lengths = [len(batch) for batch in batches]
+        return cls(batches, np.cumsum([0, *lengths[:-1]], dtype=np.int64))
+
+    def __len__(self) -> int:
+        return int(self.starts[-1]) + len(self.batches[-1]) if self.batches else 0
+
+    def read(self, rows: range | NDArray[np.integer[Any]], names: Sequence[str]) -> Iterator[list[NDArray[Any]]]:
+        """Values of some columns in the order of the rows, a block at a time; as arrays of objects."""
+        import pyarrow as pa
+
+        for first in range(0, len(rows), _READ):
+            block = np.asarray(rows[first : first + _READ], np.int64)
+            batch_of = np.searchsorted(self.starts, block, side="right") - 1
+            by_batch = np.argsort(batch_of, kind="stable")
+            found = [np.empty(len(block), object) for _ in names]
+            for places in np.split(by_batch, np.flatnonzero(np.diff(batch_of[by_batch])) + 1):
+                number = batch_of[places[0]]
+                inside = pa.array(block[places] - self.starts[number])
+                for values, name in zip(found, names, strict=True):
+                    values[places] = self.batches[number].column(name).take(inside).to_pylist()
+            yield found
+
+
+class SampleTable(Sequence[Sample]):
+    """Samples as rows of a mapped file; slices are views.
+
+    Args:
+        columns: Those of `_schema`.
+        rows: Which of the rows, in which order.
+    """
+
+    def __init__(self, columns: Columns, rows: range | NDArray[np.integer[Any]]) -> None:
+        self._columns = columns
         self._rows = rows
 
     @classmethod
     def of(cls, samples: Iterable[Sample]) -> SampleTable:
-        """Writes samples to a temporary file, a block at a time, and sorts them by split and key.
+        """Writes samples to a temporary file, a batch at a time, and sorts them by split and key.
 
         Raises:
             UserError: A key that occurs twice.
@@ -68,11 +113,11 @@ class SampleTable(Sequence[Sample]):
         with tempfile.NamedTemporaryFile(prefix="samples-", suffix=".arrow") as file:
             with pa.ipc.new_file(file, _schema()) as writer:
                 stream = iter(samples)
-                while block := list(itertools.islice(stream, _BLOCK)):
+                while block := list(itertools.islice(stream, _WRITTEN)):
                     writer.write_batch(_batch(block))
             file.flush()
-            table = pa.ipc.open_file(pa.memory_map(file.name)).read_all()
-        return cls(table, _sorted_rows(table))
+            columns = Columns.mapped(file.name)
+        return cls(columns, sorted_rows(columns))
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -85,59 +130,53 @@ class SampleTable(Sequence[Sample]):
 
     def __getitem__(self, index: int | slice | NDArray[np.integer[Any]]) -> Sample | SampleTable:
         if isinstance(index, slice):
-            return SampleTable(self._table, self._rows[index])
+            return SampleTable(self._columns, self._rows[index])
         if isinstance(index, np.ndarray):
             if not isinstance(self._rows, range):
-                return SampleTable(self._table, self._rows[index])
-            return SampleTable(self._table, index * self._rows.step + self._rows.start)
+                return SampleTable(self._columns, self._rows[index])
+            return SampleTable(self._columns, index * self._rows.step + self._rows.start)
         row = int(self._rows[index])
-        return next(iter(SampleTable(self._table, range(row, row + 1))))
+        return next(iter(SampleTable(self._columns, range(row, row + 1))))
 
     def __iter__(self) -> Iterator[Sample]:
-        for (lines,) in self._blocks(["line"]):
+        for (lines,) in self._columns.read(self._rows, ["line"]):
             for line in lines:
                 yield Sample.from_json(json.loads(line))
 
     def keys(self) -> Iterator[tuple[str, Split]]:
         """Key and split of each sample."""
-        for keys, splits in self._blocks(["key", "split"]):
+        for keys, splits in self._columns.read(self._rows, ["key", "split"]):
             for key, split in zip(keys, splits, strict=True):
                 yield key, SPLITS[split]
 
     def media(self) -> Iterator[tuple[str, str]]:
         """Key and media of each sample."""
-        for keys, media in self._blocks(["key", "media"]):
+        for keys, media in self._columns.read(self._rows, ["key", "media"]):
             yield from zip(keys, media, strict=True)
 
-    def _blocks(self, names: Sequence[str]) -> Iterator[list[list[Any]]]:
-        """Values of some columns, a block of rows at a time."""
-        table = self._table.select(names)
-        for first in range(0, len(self._rows), _BLOCK):
-            rows = self._rows[first : first + _BLOCK]
-            if isinstance(rows, range) and rows.step == 1:
-                found = table.slice(rows.start, len(rows))
-            else:
-                found = table.take(np.asarray(rows))
-            yield [column.to_pylist() for column in found.columns]
 
+def sorted_rows(columns: Columns) -> range | NDArray[np.integer[Any]]:
+    """The rows by split and key; a range if they lie in that order.
 
-def _sorted_rows(table: Any) -> range | NDArray[np.integer[Any]]:
-    """The rows by split and key; a range if they lie in that order."""
+    Raises:
+        UserError: A key that occurs twice.
+    """
+    import pyarrow as pa
     import pyarrow.compute as pc
 
-    count = len(table)
-    small = np.uint32 if count < 1 << 32 else np.uint64
-    order = pc.sort_indices(table.select(["key"]), [("key", "ascending")]).to_numpy().astype(small)
-    for first in range(0, count, _BLOCK):
-        keys = table["key"].take(order[max(0, first - 1) : first + _BLOCK]).combine_chunks()
-        place = pc.index(pc.equal(keys[1:], keys[:-1]), True).as_py()
-        if place >= 0:
-            key = keys[place].as_py()
-            times = pc.sum(pc.equal(table["key"], key)).as_py()
-            raise UserError(f"the key {key!r} occurs {times} times", "Give every sample a unique key.")
-    splits = table["split"].to_numpy()[order]
+    count = len(columns)
+    keys = pa.chunked_array([batch.column("key") for batch in columns.batches])
+    order = pc.sort_indices(keys).to_numpy().astype(np.uint32 if count < 1 << 32 else np.uint64)
+    last = None
+    for (block,) in columns.read(order, ["key"]):
+        for key in block:
+            if key == last:
+                times = pc.sum(pc.equal(keys, key)).as_py()
+                raise UserError(f"the key {key!r} occurs {times} times", "Give every sample a unique key.")
+            last = key
+    splits = np.concatenate([batch.column("split").to_numpy() for batch in columns.batches])[order]
     rows = np.concatenate([order[splits == number] for number in range(len(SPLITS))])
-    blocks = ((first, rows[first : first + _BLOCK]) for first in range(0, count, _BLOCK))
+    blocks = ((first, rows[first : first + _READ]) for first in range(0, count, _READ))
     as_they_lie = all(np.array_equal(block, np.arange(first, first + len(block))) for first, block in blocks)
     return range(count) if as_they_lie else rows
 

@@ -30,7 +30,8 @@ def make(count: int) -> list[Sample]:
 
 @pytest.fixture(autouse=True)
 def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sample_table, "_BLOCK", 7)
+    monkeypatch.setattr(sample_table, "_READ", 7)
+    monkeypatch.setattr(sample_table, "_WRITTEN", 10)
 
 
 def lines(samples: object) -> list[str]:

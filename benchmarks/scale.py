@@ -1,6 +1,6 @@
 """What a build of many samples takes of the process that holds it, with a decoder and an encoder that do nothing.
 
-    .venv/bin/python benchmarks/scale.py [--samples 1000000 10000000 100000000] [--run 1000000]
+    .venv/bin/python benchmarks/scale.py [--samples 200000 1000000 10000000] [--most 1000000]
 
 Each step runs in a process of its own, and its memory beyond that of the imports is measured: `anonymous` is what
 cannot be dropped (the mapped table of samples can). Steps:
@@ -13,9 +13,9 @@ cannot be dropped (the mapped table of samples can). Steps:
     pack      which triples go into which tar, with their digests, and one task for each of them
     journal   the journal of a finished run: which state of the media each triple was made from
 
-`objects`, `collect`, `list`, `pack` and `journal` run with up to `--most` samples; what a larger number would take is
-given as `extrapolated`, in proportion. Of `run`, the first `--run` items are measured, and the memory at their begin
-and at their end. Figures go to `results/scale.json`.
+`plan` and `run` are measured with all numbers of samples, the others up to `--most`; what more would take is given as
+`extrapolated`, from the two largest numbers that were measured. Of `run`, the first `--run` items are measured, and the
+memory at their begin and at their end. Figures go to `results/scale.json`.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ from preprocess.sample_table import Columns, SampleTable, _schema, sorted_rows
 from preprocess.samples import SPLITS, Sample
 
 RESULTS = Path(__file__).parent / "results" / "scale.json"
-LIMIT = 4e9
+LIMIT = 4e9  # bytes
 STEPS = ("objects", "collect", "plan", "run", "list", "pack", "journal")
 WHOLE = ("plan", "run")
 
@@ -219,21 +219,19 @@ def measure(step: str, count: int, folder: Path, limit: int) -> dict[str, Any]:
     return whole
 
 
-def write_results(steps: list[dict[str, Any]], most: int) -> None:
-    """What was measured, what follows from it for more samples, and with how many samples each step is at the limit."""
-    measured = {one["step"]: one for one in steps if one["samples"] <= most}
-    more = [
-        {
-            "step": step,
-            "samples": count,
-            "peak_gb": round(one["bytes_per_sample"] * count / 1e9, 2),
-            "extrapolated": True,
-        }
-        for count in dict.fromkeys(one["samples"] for one in steps if one["samples"] > most)
-        for step, one in measured.items()
-        if step not in WHOLE
-    ]
-    limits = {step: int(LIMIT / one["bytes_per_sample"]) for step, one in measured.items() if step not in WHOLE}
+def write_results(steps: list[dict[str, Any]]) -> None:
+    """What was measured, what follows for more samples, and the number of samples at which a step is at the limit."""
+    more, limits = [], {}
+    for step in STEPS:
+        measured = sorted((one["samples"], one["peak_gb"]) for one in steps if one["step"] == step)
+        if step == "run" or len(measured) < 2:
+            continue
+        (few, low), (many, high) = measured[-2:]
+        each = (high - low) / (many - few)  # beyond what any number of samples takes
+        limits[step] = int(many + (LIMIT / 1e9 - high) / each) if each > 0 else None
+        for count in sorted({one["samples"] for one in steps if one["samples"] > many}):
+            gigabytes = round(high + each * (count - many), 2)
+            more.append({"step": step, "samples": count, "peak_gb": gigabytes, "extrapolated": True})
     machine = {
         "cores": len(os.sched_getaffinity(0)),
         "memory_gb": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9, 1),
@@ -248,7 +246,7 @@ def write_results(steps: list[dict[str, Any]], most: int) -> None:
 def main() -> None:
     """Prints one line per step and number of samples, and writes the figures."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--samples", type=int, nargs="+", default=[100_000, 1_000_000, 10_000_000, 100_000_000])
+    parser.add_argument("--samples", type=int, nargs="+", default=[200_000, 1_000_000, 10_000_000, 100_000_000])
     parser.add_argument("--most", type=int, default=1_000_000, help="samples of the steps that hold an object of each")
     parser.add_argument("--run", type=int, default=1_000_000, help="items of a run that are measured")
     parser.add_argument("--child", nargs=4)
@@ -269,7 +267,7 @@ def main() -> None:
                 found.append(measure(step, count, folder, arguments.run))
                 print(found[-1], flush=True)
             (folder / f"{count}.arrow").unlink()
-            write_results(found, arguments.most)
+            write_results(found)
     columns = ("step", "samples", "seconds", "peak_gb", "bytes_per_sample")
     rows = [tuple(str(one.get(name, "")) for name in columns) for one in found]
     print(table([columns, *rows], frozenset({1, 2, 3, 4})))

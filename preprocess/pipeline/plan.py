@@ -25,7 +25,11 @@ def collected(samples: Iterable[Sample]) -> Sequence[Sample]:
     """
     stream = iter(samples)
     head = list(itertools.islice(stream, AS_OBJECTS + 1))
-    return sorted_by_split(head) if len(head) <= AS_OBJECTS else SampleTable.of(itertools.chain(head, stream))
+    if len(head) <= AS_OBJECTS:
+        return sorted_by_split(head)
+    every = itertools.chain(head, stream)
+    del head  # or these would be held until all are written
+    return SampleTable.of(every)
 
 
 def sorted_by_split(samples: Sequence[Sample]) -> list[Sample]:

@@ -92,6 +92,7 @@ def main() -> None:
     parser.add_argument("--cores", type=int, default=4, help="per node")
     arguments = parser.parse_args()
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ["PYTHONPATH"] = str(Path(__file__).resolve().parent.parent)  # for the nodes
     found = []
     for nodes in (1, 2, 3, 4):
         # As many items per node: a start of the same length is the same share of each run.
@@ -118,4 +119,6 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    from benchmarks import ray_nodes  # what is pickled must belong to a module that actors can import
+
+    ray_nodes.main()

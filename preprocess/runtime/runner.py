@@ -178,7 +178,7 @@ def cut(items: Sequence[Item], slots: int, per_task: int = PER_TASK, least: int 
     """
     index = first = 0
     while left := len(items) - first:
-        size = min(per_task, left if slots == 1 else max(least, -(-left // (2 * slots))))
+        size = min(per_task, left, left if slots == 1 else max(least, -(-left // (2 * slots))))
         yield Task(index, tuple(items[first : first + size]))
         index, first = index + 1, first + size
 

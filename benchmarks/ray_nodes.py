@@ -90,11 +90,12 @@ def main() -> None:
     parser.add_argument("--items", type=int, default=1200)
     parser.add_argument("--seconds", type=float, default=0.2)
     parser.add_argument("--cores", type=int, default=4, help="per node")
+    parser.add_argument("--nodes", type=int, nargs="+", default=[1, 2, 3, 4], help="one first")
     arguments = parser.parse_args()
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ["PYTHONPATH"] = str(Path(__file__).resolve().parent.parent)  # for the nodes
     found = []
-    for nodes in (1, 2, 3, 4):
+    for nodes in arguments.nodes:
         # As many items per node: a start of the same length is the same share of each run.
         busy, whole = seconds_of(nodes, nodes * arguments.items, arguments.seconds, arguments.cores)
         found.append({"nodes": nodes, "items": nodes * arguments.items, "busy_s": busy, "with_start_s": whole})

@@ -26,9 +26,9 @@ EACH    = $(PY) -m preprocess where $(WHERE) | while IFS= read -r folder; do
 OR_FAIL = || exit $$?; done
 # What follows when a dataset has been packed.
 define FINISH
-@$(PY) -m dataset_cards evaluate $(WHERE)
+@$(PY) -m dataset_cards evaluate $(WHERE) $${EXECUTOR:+--executor "$$EXECUTOR"}
 	@$(PY) -m dataset_cards card $(WHERE) $${ORG:+--org "$$ORG"}
-	@$(EACH) $(PY) -m builders verify "$$folder" $(OR_FAIL)
+	@$(EACH) $(PY) -m builders verify "$$folder" $${EXECUTOR:+--executor "$$EXECUTOR"} $(OR_FAIL)
 	@$(PY) -m preprocess report $(WHERE)
 endef
 
@@ -118,7 +118,7 @@ list: setup ## list the datasets and what they are licensed under
 
 ## Describe and publish
 evaluate: need-dataset setup ## evaluate the embeddings: zero-shot, linear probe, retrieval, leakage
-	@$(PY) -m dataset_cards evaluate $(WHERE) $(ARGS)
+	@$(PY) -m dataset_cards evaluate $(WHERE) $${EXECUTOR:+--executor "$$EXECUTOR"} $(ARGS)
 
 page: need-dataset setup ## render the dataset card as a web page and open it
 	@$(PY) -m dataset_cards page $(WHERE) --open $(ARGS)
@@ -128,7 +128,8 @@ card: need-dataset setup ## write the dataset card
 
 # With SAMPLE, both checks run whatever the first one finds; the exit code is that of the last one that failed.
 verify: need-dataset setup ## check every byte of a built dataset (SAMPLE=100 RAW=: also encode 100 samples again)
-	@failed=0; { $(EACH) $(PY) -m builders verify "$$folder" $(ARGS) $(OR_FAIL); } || failed=$$?; \
+	@failed=0; { $(EACH) $(PY) -m builders verify "$$folder" $${EXECUTOR:+--executor "$$EXECUTOR"} $(ARGS) \
+	  $(OR_FAIL); } || failed=$$?; \
 	  if test -n "$$SAMPLE"; then \
 	    $(PY) -m preprocess recheck $(WHERE) -n "$$SAMPLE" $${RAW:+--raw "$$RAW"} \
 	      $${EXECUTOR:+--executor "$$EXECUTOR"} || failed=$$?; \

@@ -41,8 +41,9 @@ def pack(out: Path, per_shard: int, workers: int) -> None:
     from benchmarks.harness.datasets import SPEC
     from preprocess.formats.layout import Layout
     from preprocess.pipeline.pack import pack_dataset
+    from preprocess.runtime.options import RunOptions
 
-    report = pack_dataset(Layout(out, SPEC.title), SPEC, per_shard=per_shard, workers=workers)
+    report = pack_dataset(Layout(out, SPEC.title), SPEC, per_shard=per_shard, run=RunOptions(workers=workers))
     if report.written == 0:
         raise SystemExit("an earlier run has packed them already")
 

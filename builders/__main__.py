@@ -16,7 +16,8 @@ import typer
 from builders.export_folder import SOURCE_FILE
 from preprocess.console import finite, human_bytes, new_app, run, table
 from preprocess.errors import UserError
-from preprocess.runtime.options import MAX_WORKERS
+from preprocess.runtime.arguments import CpusPerActor, Executor, MemoryPerActor, in_bytes
+from preprocess.runtime.options import MAX_WORKERS, RunOptions
 from preprocess.storage import is_remote, location
 
 if TYPE_CHECKING:
@@ -37,7 +38,13 @@ Workers = Annotated[int, typer.Option(help="Processes that read tars.", min=1, m
 
 
 @app.command()
-def verify(folder: Folder, workers: Workers = CPUS) -> None:
+def verify(
+    folder: Folder,
+    workers: Workers = CPUS,
+    executor: Executor = "local",
+    cpus_per_actor: CpusPerActor = None,
+    memory_per_actor: MemoryPerActor = None,
+) -> None:
     """Check every tar, table and number; exit code 1 if there is any problem.
 
     `python -m preprocess recheck` also encodes samples again from the raw files and compares them.
@@ -45,7 +52,9 @@ def verify(folder: Folder, workers: Workers = CPUS) -> None:
     from builders.hub import is_hub, local_folder
     from builders.verify import verify as verify_folder
 
-    result = verify_folder(local_folder(folder), workers=workers, cached=is_hub(folder))
+    memory = in_bytes("--memory-per-actor", memory_per_actor)
+    where = RunOptions(workers, executor=executor, cpus_per_actor=cpus_per_actor, memory_per_actor=memory)
+    result = verify_folder(local_folder(folder), run=where, cached=is_hub(folder))
     _report(result)
     if result.findings:
         raise typer.Exit(1)
@@ -76,7 +85,7 @@ def push(
             f"{folder} is in an object store, and what is sent to the Hub is read from this machine",
             "Copy the folder first; docs/bucket.md says how.",
         )
-    result = verify_folder(folder, workers=workers)
+    result = verify_folder(folder, run=RunOptions(workers))
     _report(result)
     if result.findings:
         print("Nothing was sent.")

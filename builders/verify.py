@@ -3,14 +3,14 @@
     python -m builders verify data/CLIP-Shapes            or s3://bucket/data/CLIP-Shapes
     96 samples, 387 frames in 3 tars: OK
 
-Each tar is read once, in a process of its own, and from an object store as a temporary copy; then the tables and the
-card are compared with what was found.
+Each tar is read once, one a task, and from an object store as a temporary copy; then the tables and the card are
+compared with what was found.
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
@@ -33,16 +33,16 @@ from builders.json_types import MetaTypes, merge_meta
 from builders.preview_check import check_preview
 from builders.sample_check import SampleSchema, peek
 from builders.shard_check import ShardScan, scan_shard
-from preprocess.console import progress
 from preprocess.errors import DamagedFileError, UserError
 from preprocess.formats import manifest as manifests
 from preprocess.formats.layout import REJECTS_FILE
 from preprocess.formats.manifest import MANIFEST_FILE, Manifest
 from preprocess.formats.shards import PER_SHARD, SHARD_NAME
 from preprocess.formats.splits import SIZES_FILE, SPLITS_FILE, read_sizes, read_splits
-from preprocess.runtime.local import LocalExecutor
-from preprocess.runtime.protocol import Watch, WorkerFailure
-from preprocess.samples import ShardReport, Split
+from preprocess.runtime.options import ONE_WORKER, RunOptions
+from preprocess.runtime.protocol import Watch
+from preprocess.runtime.runner import Task, run_items
+from preprocess.samples import Reject, ShardReport, Split
 from preprocess.storage import fingerprints, reaching
 
 T = TypeVar("T")
@@ -64,12 +64,12 @@ class Verification:
     bytes: int
 
 
-def verify(folder: Path, *, workers: int = 1, cached: bool = False) -> Verification:
+def verify(folder: Path, *, run: RunOptions = ONE_WORKER, cached: bool = False) -> Verification:
     """Checks everything in a dataset's folder.
 
     Args:
         folder: What would be pushed.
-        workers: Processes that read tars.
+        run: Where tars are read: worker processes (one local one is this process), or the actors of a cluster.
         cached: The folder is a snapshot in the Hub's cache, whose entries are links.
 
     Raises:
@@ -89,7 +89,7 @@ def verify(folder: Path, *, workers: int = 1, cached: bool = False) -> Verificat
     expected = _expected(paths, manifest, found)
     if expected is None:
         return Verification(tuple(sorted(found)), len(paths), 0, 0, size)
-    scans = scan_shards(paths, expected, workers, size)
+    scans = scan_shards(paths, expected, run)
     for scan in scans:
         found += scan.findings
     found += check_ids(scans, manifest)
@@ -120,48 +120,73 @@ def verify(folder: Path, *, workers: int = 1, cached: bool = False) -> Verificat
     )
 
 
-def scan_shards(paths: Sequence[Path], expected: SampleSchema, workers: int, size: int) -> list[ShardScan]:
-    """Reads all tars, of this size together, several at a time; returns them in the order of the paths."""
-    with progress(size, "B", "verify") as bar:
-        bar.unit_scale = True
-        if workers <= 1 or len(paths) <= 1:
-            scans = []
-            for path in paths:
-                scans.append(scan_shard(path, expected))
-                bar.update(scans[-1].bytes)
-            return scans
-        found: dict[Path, ShardScan] = {}
-        executor = LocalExecutor(min(workers, len(paths)), preload=("builders.shard_check",))
-        with closing(executor.run(paths, _ScanShard(expected), _once_more())) as scanned:
-            for path, scan in scanned:
-                found[path] = scan
-                bar.update(scan.bytes)
-        return [found[path] for path in paths]
+def scan_shards(paths: Sequence[Path], expected: SampleSchema, run: RunOptions) -> list[ShardScan]:
+    """Reads all tars, several at a time; returns them in the order of the paths.
+
+    Raises:
+        UserError: A process died twice on a tar.
+    """
+    if len(paths) <= 1 and run.executor == "local":
+        run = replace(run, workers=1)
+    # Tars are mapped, and what is mapped counts as memory of a process, although it can be dropped at any time.
+    where = replace(run.for_tars(), memory_limit=sys.maxsize)
+    found: dict[str, ShardScan] = {}
+    for scanned in run_items(
+        [Tar(path) for path in paths],
+        ScanShards(expected),
+        where,
+        per_task=1,
+        preload=("builders.shard_check",),
+        description="verify",
+        unit=" tars",
+        direct=True,
+    ):
+        if isinstance(scanned, Reject):
+            raise UserError(
+                f"a process that read {scanned.key} died twice: {scanned.message}", "Use fewer --workers, such as 1."
+            )
+        found[scanned.key] = scanned.scan
+    return [found[path.name] for path in paths]
 
 
 @dataclass(frozen=True, slots=True)
-class _ScanShard:
+class Tar:
+    """A tar to read; its key is its name."""
+
+    path: Path
+
+    @property
+    def key(self) -> str:
+        """Its name."""
+        return self.path.name
+
+    @property
+    def split(self) -> Split:
+        """Of a Reject, where it plays no part."""
+        return "train"
+
+
+@dataclass(frozen=True, slots=True)
+class Scanned:
+    """A tar that was read."""
+
+    key: str
+    scan: ShardScan
+
+
+@dataclass(frozen=True, slots=True)
+class ScanShards:
     """What a worker process runs."""
 
     expected: SampleSchema
 
-    def __call__(self, path: Path, watch: Watch) -> Iterator[tuple[Path, ShardScan]]:
-        yield path, scan_shard(path, self.expected)
-
-
-def _once_more() -> Callable[[Path, WorkerFailure], list[Path]]:
-    """Has a tar read again whose process was killed, which may have come from outside; but not twice."""
-    lost: set[Path] = set()
-
-    def on_loss(path: Path, failure: WorkerFailure) -> list[Path]:
-        if path in lost:
-            raise UserError(
-                f"a process that read {path.name} died twice: {failure.message}", "Use fewer --workers, such as 1."
-            )
-        lost.add(path)
-        return [path]
-
-    return on_loss
+    def __call__(self, task: Task[Tar], watch: Watch) -> Iterator[Scanned]:
+        """Yields what is in each tar."""
+        for tar in task.items:
+            watch(tar.key)
+            scan = scan_shard(tar.path, self.expected)
+            watch(None)
+            yield Scanned(tar.key, scan)
 
 
 def _read(read: Callable[[Path], T], path: Path, code: str, found: list[Finding]) -> T | None:

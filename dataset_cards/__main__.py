@@ -7,13 +7,26 @@ if __name__ == "__main__":
 
     interrupts.end_at_once()  # until `run` takes over
 
+import math
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from preprocess.console import finite, new_app, run
-from preprocess.options import MAX_SEED, Model, Name, Out, open_dataset, open_outputs
+from preprocess.options import (
+    MAX_SEED,
+    CpusPerActor,
+    Executor,
+    MemoryPerActor,
+    Model,
+    Name,
+    Out,
+    open_dataset,
+    open_outputs,
+    run_options,
+)
+from preprocess.runtime.options import MAX_WORKERS
 from preprocess.storage import is_remote, keep_copies
 
 app = new_app("The Hub page of a dataset: evaluation, figures, card.")
@@ -66,6 +79,10 @@ def evaluate(
         ),
     ] = 0.98,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    workers: Annotated[int, typer.Option(min=1, max=MAX_WORKERS, help="Processes that read tars.")] = 1,
+    executor: Executor = "local",
+    cpus_per_actor: CpusPerActor = None,
+    memory_per_actor: MemoryPerActor = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Repeat finished evaluations.")] = False,
 ) -> None:
     """Measure the embeddings: zero-shot, linear probe, retrieval, near-duplicates across splits."""
@@ -78,6 +95,9 @@ def evaluate(
 
     for unknown in set(task or ()) - set(TASKS):
         raise UnknownNameError("task", unknown, TASKS)
+    reading = run_options(
+        workers, math.inf, None, executor, cpus_per_actor=cpus_per_actor, memory_per_actor=memory_per_actor
+    )
     for layout, named in open_outputs(dataset, out, name, model)[1]:
         options = Options(
             tasks=tuple(t for t in TASKS if not task or t in task),
@@ -86,6 +106,7 @@ def evaluate(
             near_duplicate=near_duplicate,
             model=named,
             device=choose_device(device)[0],
+            run=reading,
         )
         with keep_copies():
             result = run_tasks(layout, options, overwrite)

@@ -144,6 +144,7 @@ def encode(
     executor: options.Executor = "local",
     cpus_per_actor: options.CpusPerActor = None,
     gpus_per_actor: options.GpusPerActor = None,
+    memory_per_actor: options.MemoryPerActor = None,
     max_reject_rate: options.MaxRejectRate = None,
     processed: options.ProcessedAs = None,
     check_urls: options.CheckUrls = True,
@@ -168,6 +169,7 @@ def encode(
         batch_size=batch_size,
         cpus_per_actor=cpus_per_actor,
         gpus_per_actor=gpus_per_actor,
+        memory_per_actor=memory_per_actor,
     )
     recipe = load(dataset)
     of_all = options.check_slice(part, recipe, processed)
@@ -187,6 +189,7 @@ def encode(
         "executor": executor,
         "cpus_per_actor": cpus_per_actor,
         "gpus_per_actor": gpus_per_actor,
+        "memory_per_actor": memory_per_actor,
         "device": device,
         "batch_size": batch_size,
         "max_reject_rate": max_reject_rate,
@@ -226,6 +229,7 @@ def retry(
     executor: options.Executor = "local",
     cpus_per_actor: options.CpusPerActor = None,
     gpus_per_actor: options.GpusPerActor = None,
+    memory_per_actor: options.MemoryPerActor = None,
     max_reject_rate: options.MaxRejectRate = None,
     check_urls: options.CheckUrls = True,
 ) -> None:
@@ -241,13 +245,13 @@ def retry(
     _join(layout for layout, _ in models)
     before = read_json(models[0][0].options)
     given = {"workers": workers, "time_limit": time_limit, "max_memory": max_memory, "executor": executor}
-    given |= {"cpus_per_actor": cpus_per_actor, "gpus_per_actor": gpus_per_actor}
+    given |= {"cpus_per_actor": cpus_per_actor, "gpus_per_actor": gpus_per_actor, "memory_per_actor": memory_per_actor}
     given |= {"device": device, "batch_size": batch_size, "max_reject_rate": max_reject_rate, "check_urls": check_urls}
     chosen = options.given(ctx, given, before.get(ENCODE, {}))
     rate, check_urls = chosen.pop("max_reject_rate"), chosen.pop("check_urls")
     run = options.run_options(**chosen, retry=reasons)
     _encode(recipe, models, SourceOptions(), EncodeOptions(), run, rate, check_urls=check_urls)
-    where_packed = {"workers": chosen["workers"], "executor": chosen["executor"]}
+    where_packed = {name: chosen[name] for name in ("workers", "executor", "cpus_per_actor", "memory_per_actor")}
     shards(dataset, out, name, model, **before.get(PACK, {}), **where_packed)
 
 
@@ -294,6 +298,8 @@ def shards(
     ] = None,
     workers: options.Workers = None,
     executor: options.Executor = "local",
+    cpus_per_actor: options.CpusPerActor = None,
+    memory_per_actor: options.MemoryPerActor = None,
 ) -> None:
     """Pack the triples into tars, with splits.csv and manifest.json.
 
@@ -304,7 +310,9 @@ def shards(
     from preprocess.pipeline.outputs import appended_output, packing_order
     from preprocess.pipeline.pack import pack_dataset
 
-    options.run_options(workers, math.inf, None, executor)
+    run = options.run_options(
+        workers, math.inf, None, executor, cpus_per_actor=cpus_per_actor, memory_per_actor=memory_per_actor
+    )
     recipe, models = options.open_outputs(dataset, out, name, model)
     layouts = [layout for layout, _ in models]
     _join(layouts)
@@ -319,8 +327,7 @@ def shards(
                 **order,
                 append=append,
                 like=like,
-                workers=workers,
-                executor=executor,
+                run=run,
             )
         count = sum(split["samples"] for split in packed.manifest["splits"].values())
         tars = packed.written + packed.kept
@@ -358,6 +365,8 @@ def recheck(
     time_limit: options.TimeLimit = 600,
     max_memory: options.MaxMemory = None,
     executor: options.Executor = "local",
+    cpus_per_actor: options.CpusPerActor = None,
+    memory_per_actor: options.MemoryPerActor = None,
 ) -> None:
     """Encode some packed samples again and compare; exit code 1 when any differs.
 
@@ -367,7 +376,9 @@ def recheck(
     from preprocess.pipeline.index import read_source, resolve_source
     from preprocess.pipeline.recheck import recheck as compare
 
-    run = options.run_options(workers, time_limit, max_memory, executor)
+    run = options.run_options(
+        workers, time_limit, max_memory, executor, cpus_per_actor=cpus_per_actor, memory_per_actor=memory_per_actor
+    )
     recipe, layout = options.open_dataset(dataset, out, name, model)
     manifest = read(layout.dataset / MANIFEST_FILE)
     source = resolve_source(recipe, layout, raw, moved=True)

@@ -12,7 +12,13 @@ import typer
 from preprocess import console
 from preprocess.console import finite
 from preprocess.errors import REASONS, Reason, UnknownNameError, UserError
-from preprocess.runtime.options import MAX_BATCH_SIZE, MAX_WORKERS
+from preprocess.runtime.arguments import CpusPerActor as CpusPerActor
+from preprocess.runtime.arguments import Executor as Executor
+from preprocess.runtime.arguments import GpusPerActor as GpusPerActor
+from preprocess.runtime.arguments import MemoryPerActor as MemoryPerActor
+from preprocess.runtime.arguments import Workers as Workers
+from preprocess.runtime.arguments import in_bytes
+from preprocess.runtime.options import MAX_BATCH_SIZE
 from preprocess.storage import output_location
 
 if TYPE_CHECKING:
@@ -125,40 +131,11 @@ FrameSampling = Annotated[
         help="Instead of --fps: every_nth=N, num_frames=N (uniform) or segment=N (middles).", show_default=False
     ),
 ]
-Workers = Annotated[
-    int | None,
-    typer.Option(min=1, max=MAX_WORKERS, help="Worker processes. [default: one per core]", show_default=False),
-]
 Device = Annotated[str, typer.Option(help="auto (every GPU, else the CPU), cpu, cuda, cuda:N.")]
 TimeLimit = Annotated[float, typer.Option(callback=finite, help="Seconds one video may take.")]
 MaxMemory = Annotated[
     float | None,
     typer.Option(callback=finite, help="Gigabytes one worker may hold. [default: its share]", show_default=False),
-]
-Executor = Annotated[
-    str,
-    typer.Option(
-        help="Where work runs: local (worker processes), inline (this process), ray (a cluster: that of RAY_ADDRESS, "
-        "else one on this machine), or module:factory."
-    ),
-]
-CpusPerActor = Annotated[
-    int | None,
-    typer.Option(
-        min=1,
-        max=MAX_WORKERS,
-        help="With --executor ray, cores of an actor. [default: those of its machine, or a share per GPU]",
-        show_default=False,
-    ),
-]
-GpusPerActor = Annotated[
-    int | None,
-    typer.Option(
-        min=0,
-        max=MAX_WORKERS,
-        help="With --executor ray, GPUs of an actor. [default: 1 where the cluster has any]",
-        show_default=False,
-    ),
 ]
 MaxRejectRate = Annotated[
     float | None,
@@ -352,6 +329,7 @@ def run_options(
     retry: Collection[Reason] = (),
     cpus_per_actor: int | None = None,
     gpus_per_actor: int | None = None,
+    memory_per_actor: float | None = None,
 ) -> RunOptions:
     """The runtime options of a command line, checked before anything is written.
 
@@ -365,6 +343,7 @@ def run_options(
         retry: Reasons of rejects that are tried again.
         cpus_per_actor: Cores of an actor of a Ray cluster.
         gpus_per_actor: GPUs of one.
+        memory_per_actor: Gigabytes reserved for one.
 
     Raises:
         UserError: A value is out of range, there is no such executor, or the device cannot be used here.
@@ -372,13 +351,9 @@ def run_options(
     from preprocess.runtime.executors import find_executor
     from preprocess.runtime.options import RunOptions
 
-    if max_memory is not None and not math.isfinite(max_memory):
-        raise UserError(
-            f"--max-memory {max_memory!r} is not a number of gigabytes", "Use, for example, --max-memory 4."
-        )
-    memory = None if max_memory is None else int(max_memory * 1e9)
+    memory, of_actor = in_bytes("--max-memory", max_memory), in_bytes("--memory-per-actor", memory_per_actor)
     find_executor(executor)
-    actor = (cpus_per_actor, gpus_per_actor)
+    actor = (cpus_per_actor, gpus_per_actor, of_actor)
     options = RunOptions(workers, device, batch_size, time_limit, memory, frozenset(retry), executor, *actor)
     if device not in ("auto", "cpu") and executor != "ray":  # for these two, it is not necessary to wait for torch here
         from preprocess.encoders.devices import choose_device

@@ -29,6 +29,7 @@ WORDS = {
     "docs": "one page each: slices on clusters and on the Hub, a bucket as output",
     "docs/bucket.md": "a bucket as output",
     "docs/hf-jobs.md": "encode in slices with `hf jobs`",
+    "docs/scale.md": "what millions of samples take",
     "docs/slurm-slices.md": "encode in slices with `sbatch --array`",
     "explorer/page/heading.html.jinja": "the head of the page",
     "explorer/page/hits.html.jinja": "the results of a search",

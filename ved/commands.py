@@ -26,10 +26,11 @@ def _finished(command: Callable[..., None]) -> Callable[..., None]:
     def finished(**values: Any) -> None:
         command(**values)
         where = {name: values[name] for name in ("dataset", "out", "name", "model")}
-        evaluate(**where)
+        there = {name: values[name] for name in ("executor", "cpus_per_actor", "memory_per_actor")}
+        evaluate(**where, **there)
         card(**where)
         for layout, _ in open_outputs(**where)[1]:
-            verify(str(layout.dataset))
+            verify(str(layout.dataset), **there)
         report(**where)
 
     return finished

@@ -8,7 +8,7 @@ The vectors of the frames of a video are averaged in two ways:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,7 +30,7 @@ class Videos:
         captions: All captions of each video, or the text of its `.txt`.
         mean: float32 `(N, D)`.
         direction: float32 `(N, D)`, each row L2-normalized.
-        images: How many of them are images: one row, and a duration of zero.
+        images: Which of them are images: one row, and a duration of zero.
     """
 
     keys: tuple[str, ...]
@@ -38,10 +38,18 @@ class Videos:
     captions: tuple[tuple[str, ...], ...]
     mean: Matrix
     direction: Matrix
-    images: int = 0
+    images: tuple[bool, ...]
 
     def __len__(self) -> int:
         return len(self.keys)
+
+    def without(self, keys: Collection[str]) -> Videos:
+        """The same without some of the videos."""
+        kept = [i for i, key in enumerate(self.keys) if key not in keys]
+        names, labels, captions, images = (
+            tuple(column[i] for i in kept) for column in (self.keys, self.labels, self.captions, self.images)
+        )
+        return Videos(names, labels, captions, self.mean[kept], self.direction[kept], images)  # type: ignore[arg-type]
 
 
 def read_videos(rows: Iterable[Row], capacity: int, dim: int, caption_mode: str) -> Videos:
@@ -58,7 +66,7 @@ def read_videos(rows: Iterable[Row], capacity: int, dim: int, caption_mode: str)
     keys: list[str] = []
     labels: list[str | None] = []
     captions: list[tuple[str, ...]] = []
-    images = 0
+    images: list[bool] = []
     for id_, vectors, text, meta in rows:
         if not len(vectors):
             continue
@@ -70,9 +78,9 @@ def read_videos(rows: Iterable[Row], capacity: int, dim: int, caption_mode: str)
         labels.append(None if label is None else str(label))
         all_captions = [text] if caption_mode == "concat" else meta.get("captions") or [text]
         captions.append(tuple(map(str, all_captions)))
-        images += len(vectors) == 1 and meta.get("duration") == 0
+        images.append(len(vectors) == 1 and meta.get("duration") == 0)
     n = len(keys)
-    return Videos(tuple(keys), tuple(labels), tuple(captions), mean[:n], direction[:n], images)
+    return Videos(tuple(keys), tuple(labels), tuple(captions), mean[:n], direction[:n], tuple(images))
 
 
 def one_per_video(rows: Iterable[Row]) -> Iterator[Row]:

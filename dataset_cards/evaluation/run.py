@@ -18,31 +18,31 @@ from typing import Any
 
 import numpy as np
 
-from dataset_cards.card_inputs import dataset_sha256, read_shards, rows
-from dataset_cards.evaluation.features import Matrix, Videos, frame_blocks, one_per_video, read_videos
+from dataset_cards.card_inputs import dataset_sha256, read_shards
+from dataset_cards.evaluation.features import Matrix, Videos
 from dataset_cards.evaluation.leakage import THRESHOLD, nearest, worst
 from dataset_cards.evaluation.linear_probe import probe_ranks
 from dataset_cards.evaluation.metrics import accuracy
 from dataset_cards.evaluation.moment_retrieval import evaluate_split
 from dataset_cards.evaluation.retrieval import retrieval
 from dataset_cards.evaluation.strips import caption_strip, label_strip
+from dataset_cards.evaluation.tars import PoolVideos, RankFrames, Tar, join_videos, read_tars
 from dataset_cards.evaluation.text import encoder_files
 from dataset_cards.evaluation.zero_shot import (
     IMAGE_TEMPLATES,
     TEMPLATES,
     Logits,
     class_weights,
-    frame_ranks,
     pooled_ranks,
     read_templates,
 )
 from dataset_cards.statistics import Row
-from preprocess.console import progress
 from preprocess.encoders import NoTextTowerError, TextTower, load_text_tower
 from preprocess.formats.generations import replaced_rows
 from preprocess.formats.layout import Layout, json_bytes, read_json
 from preprocess.formats.manifest import MANIFEST_FILE, Manifest
 from preprocess.formats.manifest import read as read_manifest
+from preprocess.runtime.options import ONE_WORKER, RunOptions
 from preprocess.samples import JSON, SPLITS, ShardReport, Split
 from preprocess.storage import make_folder, write_if_changed
 
@@ -71,7 +71,8 @@ class Options:
         seed: Seed of the linear probe and of random moments.
         near_duplicate: Pairs of videos with at least this cosine similarity count as near-duplicates.
         model: Folder of the model, if the manifest's name does not resolve to it.
-        device: A torch device.
+        device: A torch device, of this process: it encodes the texts, trains the probe and compares the splits.
+        run: Where tars are read: worker processes (one local one is this process), or the actors of a cluster.
     """
 
     tasks: tuple[str, ...] = TASKS
@@ -80,6 +81,7 @@ class Options:
     near_duplicate: float = THRESHOLD
     model: str | None = None
     device: str = "cpu"
+    run: RunOptions = ONE_WORKER
 
     def prompts(self, thing: str) -> tuple[str, ...]:
         """The prompts for a dataset of this `TaskData.thing`."""
@@ -102,13 +104,17 @@ class TaskData:
 
     Attributes:
         videos: Pooled videos of each split that is not empty.
-        rows: Reads the samples of a split again.
+        tars: Of each of these splits.
         tower: The text tower; loaded on the first call.
     """
 
     videos: Mapping[Split, Videos]
-    rows: Callable[[Split], Iterator[Row]]
+    tars: Mapping[Split, Sequence[Tar]]
     tower: Callable[[], TextTower]
+
+    def rows(self, split: Split) -> Iterator[Row]:
+        """Reads the samples of a split again."""
+        return chain.from_iterable(tar.rows() for tar in self.tars[split])
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -118,7 +124,7 @@ class TaskData:
     @property
     def thing(self) -> str:
         """What a sample was made from: an image, a video, or a file if there are both."""
-        images, n = sum(v.images for v in self.videos.values()), sum(map(len, self.videos.values()))
+        images, n = sum(sum(v.images) for v in self.videos.values()), sum(map(len, self.videos.values()))
         return "video" if not images else "image" if images == n else "file"
 
     def tested(self, labeled: bool = False) -> list[Split]:
@@ -192,14 +198,17 @@ def zero_shot(data: TaskData, options: Options) -> JSON | None:
     index = {label: i for i, label in enumerate(labels)}
     tested = data.tested(labeled=True)
     last = tested[-1]
+    tars = [tar for split in tested for tar in data.tars[split]]
+    found = read_tars(tars, RankFrames(weights, labels, logits), options.run, "zero-shot")
     splits: JSON = {}
     for split in tested:
         videos = data.videos[split]
         kept = [i for i, label in enumerate(videos.labels) if label is not None]
         targets = np.array([index[str(videos.labels[i])] for i in kept])
+        by_frame = [ranks for tar, ranks in zip(tars, found, strict=True) if tar.split == split]
         splits[split] = {
             "samples": len(kept),
-            "frame": accuracy(frame_ranks(frame_blocks(data.rows(split)), weights, labels, logits)),
+            "frame": accuracy(np.concatenate(by_frame)),
             "pooled": accuracy(pooled_ranks(videos.direction[kept], weights, targets)),
         }
     return {
@@ -289,31 +298,23 @@ def leakage(data: TaskData, options: Options) -> JSON | None:
 
 
 def _data(layout: Layout, manifest: Manifest, shards: Sequence[ShardReport], options: Options) -> TaskData:
-    replaced = replaced_rows(manifest)
-
-    def split_rows(split: Split) -> Iterator[Row]:
-        found = chain.from_iterable(rows(layout.dataset / s.file, replaced) for s in shards if s.split == split)
-        return one_per_video(found) if manifest["caption_mode"] == "each" else found
-
-    encoder, source = manifest["encoder"], read_json(layout.source)
+    encoder, mode, replaced = manifest["encoder"], manifest["caption_mode"], replaced_rows(manifest)
+    tars = [Tar(layout.dataset / s.file, s.split, s.samples, replaced, mode == "each") for s in shards]
+    pooled = read_tars(tars, PoolVideos(encoder["dim"], mode), options.run, "read")
     videos: dict[Split, Videos] = {}
-    with progress(sum(s.samples for s in shards), " samples", "read") as bar:
-        for split in SPLITS:
-            capacity = sum(s.samples for s in shards if s.split == split)
-            if capacity:
-                watched = _watched(split_rows(split), bar.update)
-                videos[split] = read_videos(watched, capacity, encoder["dim"], manifest["caption_mode"])
+    told: dict[Split, list[Tar]] = {}
+    for split in SPLITS:
+        own = [(tar, found) for tar, found in zip(tars, pooled, strict=True) if tar.split == split]
+        if own:
+            found, there = join_videos(*zip(*own, strict=True))
+            if len(found):
+                videos[split], told[split] = found, there
+    source = read_json(layout.source)
     return TaskData(
-        {split: found for split, found in videos.items() if len(found)},
-        split_rows,
+        videos,
+        told,
         cache(lambda: load_text_tower(encoder_files(encoder, options.model or source.get("model")), options.device)),
     )
-
-
-def _watched(found: Iterator[Row], tick: Callable[[], object]) -> Iterator[Row]:
-    for row in found:
-        yield row
-        tick()
 
 
 def _labeled(videos: Videos) -> tuple[Matrix, list[str]]:

@@ -1,12 +1,10 @@
 """The engines that run an encoder's forward pass, by name: `torch`, and `openvino` for CPUs.
 
 check_engine("openvino", device="auto")
-engine_version("openvino")             # "2026.4.0"
 """
 
 from __future__ import annotations
 
-import importlib.metadata
 import importlib.util
 from typing import Literal, get_args
 
@@ -60,8 +58,3 @@ def engine_device(engine: Engine, device: str) -> str:
     if device == "auto":
         return "cpu"
     raise UserError(f"engine {engine!r} runs on CPUs only, not on {device!r}", "Use --device cpu, or --engine torch.")
-
-
-def engine_version(engine: Engine) -> str:
-    """Version of the library, without the build number."""
-    return importlib.metadata.version(engine).split("+")[0].split("-")[0]

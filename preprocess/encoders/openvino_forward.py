@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from preprocess.encoders.engines import engine_version
 from preprocess.encoders.models import ModelFiles
 from preprocess.encoders.spec import EncoderSpec, Precision
 from preprocess.encoders.torch_encoder import Forward, Load
@@ -71,7 +70,7 @@ def load_openvino(
 
 def _converted(load: Load, files: ModelFiles, shape: tuple[int, ...], weights_sha256: str) -> Path:
     """The folder with the converted tower; of the processes of a machine that need it, one converts it."""
-    versions = (engine_version("openvino"), torch.__version__, importlib.metadata.version("transformers"))
+    versions = map(importlib.metadata.version, ("openvino", "torch", "transformers"))
     key = "-".join(map(str, (weights_sha256, files.config().get("model_type"), *shape, *versions)))
     folder = cache_folder("openvino", key)
     if not (folder / _MODEL).is_file():

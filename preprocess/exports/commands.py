@@ -45,6 +45,8 @@ def export_frames(
     time_limit: options.TimeLimit = 3600,
     max_memory: options.MaxMemory = None,
     executor: options.Executor = "local",
+    cpus_per_actor: options.CpusPerActor = None,
+    memory_per_actor: options.MemoryPerActor = None,
     max_reject_rate: options.MaxRejectRate = None,
     retry: Annotated[bool, typer.Option("--retry", help="Try the rejected samples again.")] = False,
 ) -> None:
@@ -56,7 +58,16 @@ def export_frames(
     from preprocess.formats.layout import REJECTS_FILE
     from preprocess.pipeline.index import list_samples
 
-    run = options.run_options(workers, time_limit, max_memory, executor, retry=REASONS if retry else ())
+    retried = REASONS if retry else ()
+    run = options.run_options(
+        workers,
+        time_limit,
+        max_memory,
+        executor,
+        retry=retried,
+        cpus_per_actor=cpus_per_actor,
+        memory_per_actor=memory_per_actor,
+    )
     options.parse_sampling(fps, None)
     settings = FrameExportSettings(fps, short_side, quality)
     samples, folder = list_samples(dataset, raw, options.parse_shares(split), seed, split_protocol)
@@ -155,6 +166,8 @@ def export_preview(
     time_limit: options.TimeLimit = 600,
     max_memory: options.MaxMemory = None,
     executor: options.Executor = "local",
+    cpus_per_actor: options.CpusPerActor = None,
+    memory_per_actor: options.MemoryPerActor = None,
 ) -> None:
     """Add contact sheets of some samples to a packed dataset.
 
@@ -165,7 +178,9 @@ def export_preview(
     from preprocess.licenses import check_license
     from preprocess.pipeline.index import only_run, read_source, resolve_source
 
-    run = options.run_options(workers, time_limit, max_memory, executor)
+    run = options.run_options(
+        workers, time_limit, max_memory, executor, cpus_per_actor=cpus_per_actor, memory_per_actor=memory_per_actor
+    )
     recipe, layout = options.open_dataset(dataset, out, name, model)
     check_license(recipe.SPEC, allow_frames)
     manifest = read(layout.dataset / MANIFEST_FILE)

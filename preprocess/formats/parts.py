@@ -16,7 +16,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -85,12 +85,28 @@ def read_indexes(folder: Path, names: Sequence[str]) -> dict[str, PartEntry]:
         DamagedFileError: A part is not valid.
     """
     found: dict[str, PartEntry] = {}
+    for entries in _indexes(folder, names):
+        found.update(entries)
+    return found
+
+
+def read_keys(folder: Path, names: Sequence[str]) -> set[str]:
+    """Keys of the triples in some parts, of which nothing else is held.
+
+    Raises:
+        DamagedFileError: A part is not valid.
+    """
+    found: set[str] = set()
+    for entries in _indexes(folder, names):
+        found.update(key for key, _ in entries)
+    return found
+
+
+def _indexes(folder: Path, names: Sequence[str]) -> Iterator[Iterable[tuple[str, PartEntry]]]:
     for first in range(0, len(names), _AT_ONCE):
         paths = [folder / name for name in names[first : first + _AT_ONCE]]
         heads = read_ranges([(path, 0, _HEAD) for path in paths])
-        for path, head in zip(paths, heads, strict=True):
-            found.update(_index(path, head))
-    return found
+        yield from map(_index, paths, heads)
 
 
 def _index(path: Path, head: bytes) -> Iterable[tuple[str, PartEntry]]:

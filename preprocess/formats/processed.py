@@ -41,7 +41,7 @@ KIND_FIELD = "processed"
 
 _PART_TRIPLES = 256  # a part has no more, so that a killed run loses no more
 _PART_BYTES = 64 << 20
-_READ_AHEAD = 512  # triples that are asked for together, where every request takes a while
+_READ_AHEAD = 512  # triples as files that are asked for together, where every request takes a while
 _REMEDY = "Delete it and run encode again."
 
 
@@ -103,8 +103,9 @@ class Processed:
 
     def keys(self, split: Split) -> set[str]:
         """Keys of the triples that exist."""
-        files, entries = self._look(split)
-        return files | entries.keys()
+        folder = self.folder / split
+        names = file_names(folder)
+        return keys_among(names) | parts.read_keys(folder, parts.parts_among(names))
 
     def places(self, split: Split, keys: Iterable[str]) -> dict[str, TriplePlace]:
         """Where the triples of these keys are, all of which exist.
@@ -125,7 +126,7 @@ class Processed:
     def read(self, split: Split, places: Iterable[TriplePlace]) -> Iterator[dict[str, bytes]]:
         """Reads triples in the order given: the bytes of each member that packing reads, by extension.
 
-        From an object store they are read ahead, many at a time.
+        Those in parts are read ahead, many at a time, so that a part is opened seldom; of an object store files, too.
 
         Raises:
             FileNotFoundError: A file is gone.
@@ -133,13 +134,14 @@ class Processed:
         """
         ahead = _READ_AHEAD if is_remote(self.folder) else 1
         batch: list[TriplePlace] = []
-        size = 0
+        size = files = 0
         for place in places:
             size += place.entry.end - place.entry.offset if place.entry else 0
+            files += place.entry is None
             batch.append(place)
-            if len(batch) == ahead or size > _PART_BYTES:
+            if files == ahead or size > _PART_BYTES:
                 yield from self._read(split, batch)
-                batch, size = [], 0
+                batch, size, files = [], 0, 0
         yield from self._read(split, batch)
 
     def describe(self, split: Split, place: TriplePlace, extension: str) -> str:

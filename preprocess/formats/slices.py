@@ -73,9 +73,9 @@ class Slice:
         """Name of its folder; the names of all slices sort like their numbers."""
         return f"{self.number:0{len(str(self.count))}d}-of-{self.count}"
 
-    def of(self, items: Sequence[T]) -> list[T]:
+    def of(self, items: Sequence[T]) -> Sequence[T]:
         """What belongs to the slice. Sizes of slices differ by at most one, and neighbors are in different slices."""
-        return list(items[self.number - 1 :: self.count])
+        return items[self.number - 1 :: self.count]
 
     def __str__(self) -> str:
         return f"{self.number}/{self.count}"

@@ -75,6 +75,8 @@ def scenes(
     time_limit: TimeLimit = 3600,
     max_memory: options.MaxMemory = None,
     executor: options.Executor = "local",
+    cpus_per_actor: options.CpusPerActor = None,
+    memory_per_actor: options.MemoryPerActor = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a scenes.jsonl that differs.")] = False,
 ) -> None:
     """Find the scenes of every video, or take them from annotators: scenes.jsonl."""
@@ -82,7 +84,9 @@ def scenes(
     from preprocess.long_video.detect import Detector
     from preprocess.long_video.find import find_scenes
 
-    run = options.run_options(workers, time_limit, max_memory, executor)
+    run = options.run_options(
+        workers, time_limit, max_memory, executor, cpus_per_actor=cpus_per_actor, memory_per_actor=memory_per_actor
+    )
     if annotations is None:
         require("scenedetect", "cv2")
     folder, settings = Folder(root), Detector(detector, threshold, min_scene)
@@ -129,11 +133,15 @@ def import_episodes(
     time_limit: TimeLimit = 3600,
     max_memory: options.MaxMemory = None,
     executor: options.Executor = "local",
+    cpus_per_actor: options.CpusPerActor = None,
+    memory_per_actor: options.MemoryPerActor = None,
 ) -> None:
     """Take ready-made episodes, in place of `scenes` and `segments`: clips of 3, 6, 9, … s and a JSONL."""
     from preprocess.long_video.ready_made import import_clips
 
-    run = options.run_options(workers, time_limit, max_memory, executor)
+    run = options.run_options(
+        workers, time_limit, max_memory, executor, cpus_per_actor=cpus_per_actor, memory_per_actor=memory_per_actor
+    )
     folder, wanted = Folder(root), parse_stages(seconds)
     frames = chosen_frames(folder, size, fps, fit)
     with folder.only_run("segments"):
@@ -166,13 +174,25 @@ def latents(
     time_limit: TimeLimit = 3600,
     max_memory: options.MaxMemory = None,
     executor: options.Executor = "local",
+    cpus_per_actor: options.CpusPerActor = None,
+    gpus_per_actor: options.GpusPerActor = None,
+    memory_per_actor: options.MemoryPerActor = None,
     overwrite: options.Overwrite = False,
 ) -> None:
     """Encode every episode with the CogVideoX VAE: bfloat16 (16 L / 4 + 1, 32, 60, 90)."""
     from preprocess.long_video.devices import Rank
     from preprocess.long_video.encode import ModelOptions, encode_latents
 
-    run = options.run_options(workers, time_limit, max_memory, executor)
+    run = options.run_options(
+        workers,
+        time_limit,
+        max_memory,
+        executor,
+        device=device,
+        cpus_per_actor=cpus_per_actor,
+        gpus_per_actor=gpus_per_actor,
+        memory_per_actor=memory_per_actor,
+    )
     folder, rank = Folder(root), Rank.from_environment()
     _not_from_many(rank.world, overwrite)
     before = {} if overwrite else read_json(folder.latents_settings)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import tempfile
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from operator import itemgetter
@@ -38,6 +38,8 @@ from preprocess.long_video.text import (
     save_scene_tokens,
 )
 from preprocess.pipeline.ledger import Ledger
+from preprocess.runtime.devices import devices_of_actor, for_devices
+from preprocess.runtime.executors import make_executor
 from preprocess.runtime.machine import usable_cores
 from preprocess.runtime.options import RunOptions
 from preprocess.runtime.runner import run_items
@@ -104,7 +106,7 @@ def encode_latents(
         stages: Seconds of the episodes of each stage.
         options: The VAE, and where it runs (`options.device`, not that of `run`).
         chunk_seconds: Seconds that the VAE sees at a time.
-        run: Limits and workers; default: one worker per device.
+        run: Limits and workers (on a cluster, of each actor); default: one worker per device.
         rank: This process among those that share the work.
 
     Raises:
@@ -115,9 +117,17 @@ def encode_latents(
 
     began = time.monotonic()
     raw, frames = folder.raw(), frame_settings(folder)
-    devices = choose_devices(options.device, rank)
+    run = dataclasses.replace(run, device=options.device)
+    machine = make_executor(run, PRELOAD).machine
+    if machine is None:
+        devices, cores = choose_devices(options.device, rank), usable_cores()
+    else:
+        run = for_devices(run, machine)
+        machine = make_executor(run, PRELOAD).machine or machine
+        devices, cores = devices_of_actor(run), machine.cores
     vae = find_component(options.model, "vae", options.revision)
-    precision = resolve_precision(options, folder.latents_settings, devices[0])
+    ask = machine.ask if machine and devices != ("cpu",) else None
+    precision = resolve_precision(options, folder.latents_settings, devices[0], ask)
     record = {
         **vae.record(),
         "precision": precision,
@@ -145,8 +155,8 @@ def encode_latents(
             chunk_seconds=chunk_seconds,
             precision=precision,
             devices=tuple(devices[i % len(devices)] for i in range(workers)),
-            claims=Path(claims),
-            threads=max(1, usable_cores() // workers),
+            claims=Path(claims).name,
+            threads=max(1, cores // workers),
         )
         for report in run_items(
             share,
@@ -296,13 +306,22 @@ def place(model: str) -> str:
     return str(folder.resolve()) if folder.is_dir() else model
 
 
-def resolve_precision(options: ModelOptions, settings: Path, device: str) -> str:
-    """The precision that was asked for; `auto` is that of the files that are there, else what the device does best."""
+def resolve_precision(options: ModelOptions, settings: Path, device: str, ask: Callable[..., str] | None = None) -> str:
+    """The precision that was asked for; `auto` is that of the files that are there, else what the device does best.
+
+    Args:
+        options: Of the user.
+        settings: What the files that are there were made with.
+        device: Where the model runs.
+        ask: Calls a function where the device is, if that is another machine.
+    """
     from preprocess.encoders.devices import choose_precision
 
     before = {} if options.overwrite else read_json(settings)
     if options.precision == "auto" and "precision" in before:
         return str(before["precision"])
+    if ask is not None:
+        return ask(choose_precision, options.precision, device)
     return choose_precision(options.precision, device)
 
 

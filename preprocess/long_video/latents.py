@@ -13,6 +13,7 @@ part of the result, and is recorded. What comes out is what `AutoencoderKLCogVid
 from __future__ import annotations
 
 import functools
+import tempfile
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -108,8 +109,8 @@ class LatentSettings:
         vae: The model's files.
         chunk_seconds: Length of a chunk.
         precision: `fp32`, `bf16` or `fp16`.
-        devices: One for each worker; a worker claims one for its life.
-        claims: A folder of this run alone, for these claims.
+        devices: One for each worker of a machine; a worker claims one for its life.
+        claims: Name of a folder of this run alone, for these claims, among the temporary files of each machine.
         threads: Of torch, in a worker on the CPU.
     """
 
@@ -120,7 +121,7 @@ class LatentSettings:
     chunk_seconds: int
     precision: str
     devices: tuple[str, ...]
-    claims: Path
+    claims: str
     threads: int
 
 
@@ -233,7 +234,9 @@ def _worker_vae(settings: LatentSettings) -> Any:
     """The VAE of this worker process, on the device that it claimed."""
     import torch
 
-    device = claim_device(settings.devices, settings.claims)
+    claims = Path(tempfile.gettempdir()) / settings.claims
+    claims.mkdir(exist_ok=True)
+    device = claim_device(settings.devices, claims)
     if device == "cpu":
         torch.set_num_threads(settings.threads)
     return load_vae(settings.vae, device, getattr(torch, DTYPES[settings.precision]))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -11,11 +12,13 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+import numpy as np
+from numpy.typing import NDArray
+
 from preprocess import storage
 from preprocess.console import waiting
 from preprocess.encoders import encoder_spec
 from preprocess.encoders.engines import engine_device
-from preprocess.errors import UserError
 from preprocess.formats.layout import Layout, json_bytes, note_report, read_json, write_json
 from preprocess.formats.processed import KIND_FIELD, Processed
 from preprocess.media.sampling import Sampling
@@ -25,17 +28,19 @@ from preprocess.pipeline.index import still_rejected
 from preprocess.pipeline.journal import Journal
 from preprocess.pipeline.ledger import Ledger
 from preprocess.pipeline.settings import Encoding
-from preprocess.pipeline.targets import EncodeItem
+from preprocess.pipeline.targets import EncodeItems
+from preprocess.runtime.devices import devices_of_actor, for_devices
 from preprocess.runtime.executors import make_executor
 from preprocess.runtime.options import RunOptions
-from preprocess.runtime.protocol import Machine, Watch
+from preprocess.runtime.protocol import Watch
 from preprocess.runtime.runner import PER_TASK, Task, run_items
+from preprocess.sample_table import keys_of, media_of
 from preprocess.samples import SPLITS, CaptionMode, EncodeReport, Reject, Sample, is_url
 from preprocess.storage import Stamp, location, write_if_changed
 
 if TYPE_CHECKING:
     from preprocess.encoders.spec import Precision
-    from preprocess.pipeline.targets import EncoderTarget
+    from preprocess.pipeline.targets import EncodeItem, EncoderTarget
     from preprocess.pipeline.write import WrittenSample
 
 _PER_DEVICE_TASK = 1_024  # samples that an executor other than this process hands to the devices of one machine
@@ -64,8 +69,8 @@ class _Run:
     processed: Processed
     ledger: Ledger
     journal: Journal
-    todo: frozenset[str]
-    changed: frozenset[str]
+    todo: NDArray[np.bool_]
+    changed: int
     counts: Counter[str] = field(default_factory=Counter)
 
 
@@ -103,15 +108,14 @@ def encode_datasets(
         _prepare(output, journal, samples, stamps, raw, options, processed)
         for output, journal in zip(outputs, journals, strict=True)
     ]
-    wanted = {sample.key: tuple(i for i, run in enumerate(runs) if sample.key in run.todo) for sample in samples}
     listed = stamps if is_url(raw) else {}  # of a local file it costs nothing to look again
-    items = [EncodeItem(one, wanted[one.key], listed.get(one.key)) for one in samples if wanted[one.key]]
+    items = EncodeItems.of(samples, [run.todo for run in runs], listed)
     with ExitStack() as files:
         for run in runs:
             files.enter_context(run.ledger)
             files.enter_context(run.journal)
         for report in _reports(items, raw, runs, options, caption_mode) if items else ():
-            for index in wanted[report.key]:
+            for index in items.targets_of(report.key):
                 if isinstance(report, Reject):
                     runs[index].ledger.add(report)
                     runs[index].journal.add(report.key, stamps.get(report.key))
@@ -142,7 +146,7 @@ def _stamps(
 ) -> dict[str, Stamp | None]:
     """What tells, by key, whether the media of a sample changed; only servers that can tell a change are asked."""
     known = {key for journal in journals for key, stamp in journal.media.items() if stamp} if check_urls else ()
-    asked = {sample.key: sample.media for sample in samples if not is_url(sample.media) or sample.key in known}
+    asked = {key: media for key, media in media_of(samples) if not is_url(media) or key in known}
     with waiting("looking for changed raw files"):
         found = media_stamps(raw, asked.values())
     return {key: found.get(media) for key, media in asked.items()}
@@ -166,53 +170,53 @@ def _prepare(
     triples.prepare()
     done = {split: triples.keys(split) for split in SPLITS}
     changed = journal.changed(stamps)
-    there = [sample for sample in samples if sample.key in done[sample.split]]
-    stale = [sample for sample in there if sample.key in changed or journal.lost(sample.key)]
+    there = ((split, key) for key, split in keys_of(samples) if key in done[split])
+    stale = [(split, key) for split, key in there if key in changed or journal.lost(key)]
     if stale:
-        triples.remove((sample.split, sample.key) for sample in stale)
-        for sample in stale:
-            done[sample.split].remove(sample.key)
+        triples.remove(stale)
+        for split, key in stale:
+            done[split].remove(key)
     if output.like is not None and not options.retry and not len(ledger) and not any(done.values()):
         earlier = Ledger(output.like.rejects)
-        for sample in samples:
-            if sample.key in earlier:
-                ledger.add(earlier[sample.key])
-    todo = plan.todo(samples, done, still_rejected(ledger, raw, options.retry, changed))
-    wanted = frozenset(sample.key for sample in todo)
-    return _Run(output, triples, ledger, journal, wanted, wanted & changed)
+        for key, _ in keys_of(samples):
+            if key in earlier:
+                ledger.add(earlier[key])
+    todo = plan.todo(samples, done, ledger, still_rejected(ledger, raw, options.retry, changed))
+    again = sum(key in changed for key, _ in itertools.compress(keys_of(samples), todo)) if changed else 0
+    return _Run(output, triples, ledger, journal, todo, again)
 
 
 def _finish(run: _Run, samples: Sequence[Sample], stamps: Mapping[str, Stamp | None], began: float) -> EncodeReport:
     """Puts rejects and journal in order and notes the numbers of the run."""
-    layout, counts = run.output.layout, run.counts
-    if run.todo:
+    layout, counts, began_any = run.output.layout, run.counts, bool(run.todo.any())
+    if began_any:
         run.processed.prepare()
     done = {split: run.processed.keys(split) for split in SPLITS}
-    run.ledger.keep(sample.key for sample in samples if sample.key not in done[sample.split])
-    known = [sample.key for sample in samples if sample.key in done[sample.split] or sample.key in run.ledger]
+    run.ledger.keep(key for key, split in keys_of(samples) if key not in done[split])
+    known = (key for key, split in keys_of(samples) if key in done[split] or key in run.ledger)
     run.journal.keep(known, stamps)
     report = EncodeReport(
         written=counts["written"],
-        changed=len(run.changed),
-        kept=sum(sample.key in done[sample.split] for sample in samples) - counts["written"],
+        changed=run.changed,
+        kept=sum(key in done[split] for key, split in keys_of(samples)) - counts["written"],
         frames=counts["frames"],
         bytes=counts["bytes"],
         rejects=run.ledger.by_reason(),
         seconds=round(time.monotonic() - began, 3),
     )
-    if run.todo or not layout.report.is_file():
+    if began_any or not layout.report.is_file():
         note_report(layout, "encode", dataclasses.asdict(report))
     return report
 
 
 def _reports(
-    items: Sequence[EncodeItem],
+    items: EncodeItems,
     raw: str,
     runs: Sequence[_Run],
     options: RunOptions,
     caption_mode: CaptionMode,
 ) -> Iterator[WrittenSample | Reject]:
-    """Chooses the engine and the executor; yields a report for each of the items."""
+    """Chooses the engine and the executor; yields a report for each item."""
     from preprocess.pipeline.engine import EncodeSamples
     from preprocess.pipeline.targets import EncodeSettings
 
@@ -227,9 +231,9 @@ def _reports(
         if machine is None:
             devices = choose_device(options.device)
         else:
-            options = _on_machines(options, machine)
+            options = for_devices(options, machine)
             machine = make_executor(options, preload).machine or machine
-            devices = tuple(f"cuda:{i}" for i in range(options.gpus_per_actor or 0)) or ("cpu",)
+            devices = devices_of_actor(options)
         ask = machine.ask if machine and devices != ("cpu",) else None
         targets = tuple(_target(run, devices[0], options.batch_size, ask) for run in runs)
     on_cpu = devices == ("cpu",)
@@ -254,22 +258,8 @@ def _reports(
         waiting_for="loading the model" if len(targets) == 1 else "loading the models",
         unit=" videos",
         counted="frames",
-        own_workers=not on_cpu,
+        direct=not on_cpu,
     )
-
-
-def _on_machines(options: RunOptions, machine: Machine) -> RunOptions:
-    """The options for a cluster, where `auto` is its GPUs, if it has any and actors may take them.
-
-    Raises:
-        UserError: A GPU is asked for, and the cluster has none, or actors may take none.
-    """
-    gpus = 0 if options.gpus_per_actor == 0 else machine.gpus
-    if options.device == "cpu" or (options.device == "auto" and not gpus):
-        return dataclasses.replace(options, device="cpu", gpus_per_actor=0)
-    if not gpus:
-        raise UserError(f"actors have no GPU for --device {options.device}", "Use --device auto or cpu.")
-    return dataclasses.replace(options, gpus_per_actor=options.gpus_per_actor or 1)
 
 
 def _target(

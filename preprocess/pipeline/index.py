@@ -16,7 +16,7 @@ from preprocess.formats.layout import Layout, json_bytes, read_json
 from preprocess.formats.processed import Processed
 from preprocess.pipeline.encode_output import read_samples
 from preprocess.pipeline.ledger import Ledger
-from preprocess.pipeline.plan import changed, sorted_by_split
+from preprocess.pipeline.plan import changed, collected
 from preprocess.recipes import Recipe, entries, load, raw_data_error
 from preprocess.references import file_of
 from preprocess.run_files import exclusive
@@ -134,7 +134,7 @@ def _exists(path: Path) -> bool:
         return is_pattern(path) or path.exists()
 
 
-def read_source(recipe: Recipe, source: Source) -> list[Sample]:
+def read_source(recipe: Recipe, source: Source) -> Sequence[Sample]:
     """The samples of a dataset, by split and key; raw files that the recipe can make itself are made.
 
     Raises:
@@ -143,13 +143,20 @@ def read_source(recipe: Recipe, source: Source) -> list[Sample]:
     return list_source(recipe, source)[0]
 
 
-def list_source(recipe: Recipe, source: Source) -> tuple[list[Sample], list[Reject]]:
+def list_source(recipe: Recipe, source: Source) -> tuple[Sequence[Sample], Sequence[Reject]]:
     """The samples of a dataset by split and key, and the entries of its annotations that cannot become samples."""
     if hasattr(recipe, "prepare"):
         recipe.prepare(source.raw)
-    found = entries(recipe, source.raw, source.options)
-    samples = sorted_by_split([entry for entry in found if isinstance(entry, Sample)])
-    return samples, [entry for entry in found if isinstance(entry, Reject)]
+    rejects: list[Reject] = []
+
+    def samples() -> Iterator[Sample]:
+        for entry in entries(recipe, source.raw, source.options):
+            if isinstance(entry, Sample):
+                yield entry
+            else:
+                rejects.append(entry)
+
+    return collected(samples()), rejects
 
 
 def write_samples(samples: Sequence[Sample], source: Source, layout: Layout, rejects: Sequence[Reject] = ()) -> None:
@@ -194,7 +201,7 @@ def list_samples(
     split: tuple[float, float, float] | None = None,
     seed: int | None = None,
     split_protocol: str | None = None,
-) -> tuple[list[Sample], Path]:
+) -> tuple[Sequence[Sample], Path]:
     """The samples of a dataset, and the folder that their media paths are relative to, without writing anything.
 
     Raises:
@@ -204,7 +211,7 @@ def list_samples(
     # No output folder is involved, so nothing is remembered from an earlier run.
     source = resolve_source(recipe, Layout(Path(os.devnull), recipe.SPEC.title), raw, split, seed, split_protocol)
     found = entries(recipe, source.raw, source.options)
-    return sorted_by_split([entry for entry in found if isinstance(entry, Sample)]), source.folder
+    return collected(entry for entry in found if isinstance(entry, Sample)), source.folder
 
 
 def still_rejected(

@@ -17,6 +17,7 @@ run that writes to an object store, where a log is uploaded at intervals.
 
 from __future__ import annotations
 
+import io
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -64,9 +65,7 @@ class Journal:
         self._triples = triples
         content = read_if_there(path) or b""
         content = content[: content.rfind(b"\n") + 1]  # a killed run left half a line
-        lines = _parse(content, path)
-        self.interrupted = any(line.boot is not None for line in lines)
-        self.media = _trusted(lines)
+        self.interrupted, self.media = _read(content, path)
         self._log = AppendLog(path, content)
         self._began = False
         self._synced = time.monotonic()
@@ -121,17 +120,24 @@ class Journal:
             sync(self._triples)
 
 
-def _parse(content: bytes, path: Path) -> list[Line]:
-    remedy = "Delete it: all samples count as unchanged then."
-    return [own_line(line, Line, path, number, remedy) for number, line in enumerate(content.splitlines(), 1)]
+def _read(content: bytes, path: Path) -> tuple[bool, dict[str, Stamp | None]]:
+    """Whether the last run was interrupted, and what the lines say for certain.
 
-
-def _trusted(lines: list[Line]) -> dict[str, Stamp | None]:
-    """What the lines say for certain: all of them, unless the machine was started again since they were written."""
-    boots = [line.boot for line in lines if line.boot is not None]
-    if boots and boots[-1] != (_boot() or None):
-        lines = lines[: max((n for n, line in enumerate(lines, 1) if line.synced), default=0)]
-    return {line.key: line.media for line in lines if line.key is not None}
+    That is all of them, unless the machine was started again since they were written: then those before the last
+    `synced`. A line is held no longer than it is read, as there is one per sample.
+    """
+    boot, media = None, {}
+    synced = place = 0
+    for number, line in enumerate(io.BytesIO(content), 1):
+        found = own_line(line, Line, path, number, "Delete it: all samples count as unchanged then.")
+        place += len(line)
+        if found.key is not None:
+            media[found.key] = found.media
+        boot = boot if found.boot is None else found.boot
+        synced = place if found.synced else synced
+    if boot is not None and boot != (_boot() or None):
+        media = _read(content[:synced], path)[1] if synced < place else media
+    return boot is not None, media
 
 
 def _entry(key: str, media: Stamp | None) -> JSON:

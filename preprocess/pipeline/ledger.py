@@ -41,7 +41,7 @@ class Ledger:
     def __getitem__(self, key: str) -> Reject:
         return self._rejects[key]
 
-    def __contains__(self, key: str) -> bool:
+    def __contains__(self, key: object) -> bool:
         return key in self._rejects
 
     def __len__(self) -> int:

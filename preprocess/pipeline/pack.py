@@ -6,7 +6,6 @@ are and writes what is new or has changed into further ones; see `preprocess.pip
 
 from __future__ import annotations
 
-import math
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -28,7 +27,7 @@ from preprocess.pipeline.encode_output import read_encoding, read_samples, sort_
 from preprocess.pipeline.pack_plan import Job, PackSettings, plan_items, plan_jobs
 from preprocess.pipeline.pack_shard import kept_shards, pack_shard
 from preprocess.pipeline.replay import plan_replay
-from preprocess.runtime.options import RunOptions
+from preprocess.runtime.options import ONE_WORKER, RunOptions
 from preprocess.runtime.protocol import Watch
 from preprocess.runtime.runner import Task, run_items
 from preprocess.samples import (
@@ -79,13 +78,12 @@ def pack_dataset(
     shuffle: bool = True,
     append: bool | None = None,
     like: Layout | None = None,
-    workers: int | None = 1,
-    executor: str = "local",
+    run: RunOptions = ONE_WORKER,
 ) -> PackReport:
     """Packs what encoding left in the work folder into the folder of the dataset, ready to push.
 
     Captions, label and the recipe's metadata are taken from `samples.jsonl`, what was measured from the triples; so
-    another caption mode needs no encoding. The bytes depend neither on `workers` nor on interruptions.
+    another caption mode needs no encoding. The bytes depend neither on `run` nor on interruptions.
 
     Args:
         layout: Paths of the dataset; other files in the dataset's folder are left alone.
@@ -99,8 +97,7 @@ def pack_dataset(
             ones. None if the output was appended to before. An output that was never packed is packed as a whole.
         like: Another output of the dataset that was appended to. An output that is packed for the first time gets its
             tars, ids and generations if it has the same samples; see `preprocess.pipeline.replay`.
-        workers: Processes, None for one per core; 1 packs in this one.
-        executor: Where they run; see `preprocess.runtime.executors`.
+        run: Worker processes (one local one is this process), or where else shards are packed, one a task.
 
     Raises:
         SettingsError: Something is to be appended to a dataset of other settings.
@@ -148,7 +145,7 @@ def pack_dataset(
     planned = {report.file for report in old} | {job.shard.file for job in jobs}
     _clear(layout, settings, None if base or replay else order, planned, bool(todo), before)
     kept = len(old) + len(reports)
-    for report in _run(settings, todo, workers, executor):
+    for report in _run(settings, todo, run):
         reports[report.file] = report
 
     if base:  # a sample that has a row is in the dataset, even if its file cannot be read any more
@@ -223,7 +220,7 @@ def _clear(
             remove(settings.states / name)
 
 
-def _run(settings: PackSettings, jobs: Sequence[Job], workers: int | None, executor: str) -> Iterator[ShardReport]:
+def _run(settings: PackSettings, jobs: Sequence[Job], run: RunOptions) -> Iterator[ShardReport]:
     """Packs the shards, one a task, in this process or in others; yields reports as they come.
 
     A shard that cannot be packed does not keep the others from being finished.
@@ -231,11 +228,16 @@ def _run(settings: PackSettings, jobs: Sequence[Job], workers: int | None, execu
     Raises:
         UserError: Of the first shard that cannot be packed, after all others.
     """
-    where = "inline" if (workers, executor) == (1, "local") else executor
-    options = RunOptions(workers=workers, time_limit_s=math.inf, executor=where)
     failed: list[Packed] = []
     for done in run_items(
-        jobs, PackJobs(settings), options, per_task=1, description="pack", unit=" shards", counted="samples"
+        jobs,
+        PackJobs(settings),
+        run.for_tars(),
+        per_task=1,
+        description="pack",
+        unit=" shards",
+        counted="samples",
+        direct=True,
     ):
         if isinstance(done, Reject):
             raise UserError(

@@ -2,11 +2,34 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Iterable, Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
 
 from preprocess.errors import UserError
+from preprocess.sample_table import SampleTable, keys_of
 from preprocess.samples import SPLITS, Sample, Split
+
+AS_OBJECTS = 100_000
+"""Samples up to which a list of objects is faster than a table, and small enough."""
+
+
+def collected(samples: Iterable[Sample]) -> Sequence[Sample]:
+    """Samples in the order of `sorted_by_split`: a list of a few, a table of many, which are then never all objects.
+
+    Raises:
+        UserError: As `sorted_by_split`.
+    """
+    stream = iter(samples)
+    head = list(itertools.islice(stream, AS_OBJECTS + 1))
+    if len(head) <= AS_OBJECTS:
+        return sorted_by_split(head)
+    every = itertools.chain(head, stream)
+    del head  # or these would be held until all are written
+    return SampleTable.of(every)
 
 
 def sorted_by_split(samples: Sequence[Sample]) -> list[Sample]:
@@ -32,7 +55,19 @@ def changed(before: Sequence[Sample], after: Sequence[Sample]) -> list[Sample]:
 def todo(
     samples: Sequence[Sample],
     done: Mapping[Split, Collection[str]],
+    ledger: Container[str],
     rejected: Callable[[Sample], bool],
-) -> list[Sample]:
-    """Samples that are neither a triple nor a reject yet."""
-    return [s for s in samples if s.key not in done[s.split] and not rejected(s)]
+) -> NDArray[np.bool_]:
+    """For each sample, whether it is neither a triple nor a reject yet.
+
+    Args:
+        samples: All.
+        done: Keys of the triples of each split.
+        ledger: Keys of the rejects.
+        rejected: Whether a sample with such a key stays rejected.
+    """
+    found = (
+        key not in done[split] and not (key in ledger and rejected(samples[i]))
+        for i, (key, split) in enumerate(keys_of(samples))
+    )
+    return np.fromiter(found, np.bool_, len(samples))

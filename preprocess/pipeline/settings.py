@@ -13,16 +13,16 @@ Encoders of clips add `"unit": "clip", "clip_frames": 64, "clip_stride": 64` to 
 from __future__ import annotations
 
 import dataclasses
-import importlib.metadata
 from dataclasses import dataclass
 
 from preprocess.encoders import PRECISIONS, EncoderSpec, check_precision, encoder_spec
-from preprocess.encoders.engines import Engine, check_engine, check_engine_precision, engine_version
+from preprocess.encoders.engines import Engine, check_engine, check_engine_precision
 from preprocess.encoders.models import ModelFiles, resolve
 from preprocess.errors import SettingsError, UnknownNameError, UserError
 from preprocess.formats.layout import Layout, read_json
 from preprocess.media.sampling import Sampling
 from preprocess.samples import JSON, DatasetSpec
+from preprocess.versions import library_versions
 
 DTYPES = ("float16", "float32")
 
@@ -137,7 +137,7 @@ def resolve_encoding(
         },
         "sampling": sampling.to_json(),
         "preprocessing": described.preprocessing.to_json(),
-        "versions": library_versions(engine),
+        "versions": library_versions(*(() if engine == "torch" else (engine,))),
     }
     if before:
         _check_same(before, record, layout)
@@ -175,10 +175,3 @@ def _check_same(before: JSON, now: JSON, layout: Layout) -> None:
                     "Leave the option out to continue with them, overwrite them with ARGS=--overwrite, or give this "
                     "output its own NAME=.",
                 )
-
-
-def library_versions(engine: Engine = "torch") -> JSON:
-    """Versions of the libraries that decide the bytes: decoder, resize, model, engine."""
-    names = ("av", "numpy", "pillow", "torch", "torchvision", "transformers")
-    versions = {name: importlib.metadata.version(name).split("+")[0] for name in names}
-    return versions if engine == "torch" else {**versions, engine: engine_version(engine)}

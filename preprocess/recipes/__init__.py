@@ -76,14 +76,14 @@ def load(name: str) -> Recipe:
     return cast(Recipe, module)
 
 
-def entries(recipe: Recipe, raw: Path, options: RecipeOptions) -> list[Sample | Reject]:
+def entries(recipe: Recipe, raw: Path, options: RecipeOptions) -> Iterator[Sample | Reject]:
     """What a recipe yields for a raw folder. Every error about the raw data carries the tree that is expected.
 
     Raises:
         RawDataError: Files are missing, or one of them is not what it should be (`AnnotationError`).
     """
     try:
-        return list(recipe.samples(raw, options))
+        yield from recipe.samples(raw, options)
     except RawDataError as error:
         error.layout = error.layout or expected_tree(recipe.SPEC)
         raise

@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import operator
+import os
 from collections.abc import Callable
 
 from preprocess.errors import UnknownNameError, UserError
@@ -21,7 +22,12 @@ ExecutorFactory = Callable[[RunOptions, tuple[str, ...]], Executor]
 """Makes an executor from the run options and the modules that its workers should have imported."""
 
 
+_LOST_ACTOR = r"^A worker died or was killed while executing a task"
+"""What Ray prints at length of an actor that is lost, whose tasks are run again."""
+
+
 def _ray(options: RunOptions, preload: tuple[str, ...] = ()) -> Executor:
+    os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", _LOST_ACTOR)  # Ray reads it when it is imported
     from preprocess.runtime.ray_cluster import RayExecutor
 
     return RayExecutor.from_options(options, preload)

@@ -7,6 +7,7 @@ import os
 _MIN_WORKER_MEMORY = 2 << 30
 
 _granted: int | None = None
+_granted_memory: int | None = None
 
 
 def usable_cores() -> int:
@@ -14,20 +15,25 @@ def usable_cores() -> int:
     return _granted or _cores()
 
 
-def grant_cores(count: int) -> None:
-    """Sets how many cores this process, with its worker processes, may use from now on."""
-    global _granted
-    _granted = count
+def grant(cores: int, memory: int | None = None) -> None:
+    """Sets what this process, with its worker processes, may use from now on.
+
+    Args:
+        cores: How many.
+        memory: Bytes; None for a share of the machine's that goes by the cores.
+    """
+    global _granted, _granted_memory
+    _granted, _granted_memory = cores, memory
 
 
 def memory_share(workers: int) -> int:
     """Bytes that one of `workers` processes may hold: an equal share of 80 % of the memory, at least 2 GiB.
 
-    Of a process that may use some of the cores, the workers share as much of the memory.
+    Of a process that was granted some of the cores or of the memory, the workers share that.
     """
     total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    granted = min(1.0, usable_cores() / _cores())
-    return max(_MIN_WORKER_MEMORY, int(total * 0.8 * granted) // workers)
+    granted = _granted_memory or total * min(1.0, usable_cores() / _cores())
+    return max(_MIN_WORKER_MEMORY, int(granted * 0.8) // workers)
 
 
 def _cores() -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
 from dataclasses import dataclass
 
 from preprocess.errors import Reason, UserError
@@ -28,6 +30,8 @@ class RunOptions:
         executor: Name of the executor; see `preprocess.runtime.executors`.
         cpus_per_actor: On a Ray cluster, cores of one actor; None for all of a machine, or its share of them by GPUs.
         gpus_per_actor: On a Ray cluster, GPUs of one actor; None for one where the work needs a GPU, else none.
+        memory_per_actor: On a Ray cluster, bytes that are reserved for one actor; None for as large a share of the
+            machine's as that of its cores.
 
     Raises:
         UserError: A value is out of range.
@@ -42,6 +46,7 @@ class RunOptions:
     executor: str = "local"
     cpus_per_actor: int | None = None
     gpus_per_actor: int | None = None
+    memory_per_actor: int | None = None
 
     def __post_init__(self) -> None:
         if self.workers is not None and not 1 <= self.workers <= MAX_WORKERS:
@@ -61,11 +66,15 @@ class RunOptions:
                 f"time limit must be a number of seconds above 0, got {self.time_limit_s!r}",
                 "Use, for example, --time-limit 600.",
             )
-        if self.memory_limit is not None and self.memory_limit < MIN_MEMORY:
-            raise UserError(
-                f"memory limit must be at least {MIN_MEMORY / 1e9:g} GB per worker, got {self.memory_limit / 1e9:g} GB",
-                "Use, for example, --max-memory 4, or leave it out.",
-            )
+        for what, option, size in (
+            ("limit must be at least {:g} GB per worker", "--max-memory", self.memory_limit),
+            ("of an actor must be at least {:g} GB", "--memory-per-actor", self.memory_per_actor),
+        ):
+            if size is not None and size < MIN_MEMORY:
+                raise UserError(
+                    f"memory {what.format(MIN_MEMORY / 1e9)}, got {size / 1e9:g} GB",
+                    f"Use, for example, {option} 4, or leave it out.",
+                )
 
     def worker_count(self) -> int:
         """Worker processes, with the default resolved."""
@@ -74,3 +83,16 @@ class RunOptions:
     def worker_memory(self) -> int:
         """Bytes that one worker may hold, with the default resolved."""
         return self.memory_limit or memory_share(self.worker_count())
+
+    def for_tars(self) -> RunOptions:
+        """The options for work on whole tars: any time for each, one core per actor, this process for one worker."""
+        inline = (self.workers, self.executor) == (1, "local")
+        return dataclasses.replace(
+            self,
+            time_limit_s=math.inf,
+            executor="inline" if inline else self.executor,
+            cpus_per_actor=self.cpus_per_actor or 1,
+        )
+
+
+ONE_WORKER = RunOptions(workers=1)

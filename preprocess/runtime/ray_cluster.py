@@ -15,7 +15,7 @@ import os
 import signal
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic
@@ -24,38 +24,44 @@ import ray
 from ray.exceptions import RayError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from preprocess import interrupts
+from preprocess import interrupts, temporary
 from preprocess.errors import UserError
-from preprocess.runtime.machine import grant_cores
+from preprocess.runtime.machine import grant
 from preprocess.runtime.options import RunOptions
 from preprocess.runtime.protocol import Machine, R, T, Watch, WorkerError, WorkerFailure
 from preprocess.runtime.worker import portable
+from preprocess.versions import all_versions, difference
 
 _LOOK_S = 1.0  # how often the machines of the cluster are looked at
 _QUEUE = 2  # tasks an actor holds: the one it works on and the next, so that it never waits for this process
+_MAX_FAILED_STARTS = 3  # in a row: actors that end before they have begun
 _ALONE_S = 120.0  # how long a cluster may be without any machine for the work before the run ends
 
 
 @dataclass(frozen=True, slots=True)
 class _Shape:
-    """What an actor takes of a machine."""
+    """What an actor takes of a machine: cores, GPUs, bytes of memory."""
 
     cpus: int
     gpus: int
+    memory: int
 
     @classmethod
     def on(cls, resources: dict[str, float], options: RunOptions) -> _Shape | None:
         """An actor on a machine with these resources; None where none fits."""
-        cpus, gpus = int(resources.get("CPU", 0)), int(resources.get("GPU", 0))
+        cpus, gpus, memory = (int(resources.get(name, 0)) for name in ("CPU", "GPU", "memory"))
         wanted = options.gpus_per_actor or 0
         share = cpus if not wanted else cpus // max(1, gpus // wanted)
-        shape = cls(options.cpus_per_actor or share, wanted)
-        return shape if 1 <= shape.cpus <= cpus and shape.gpus <= gpus else None
+        taken = options.cpus_per_actor or share
+        if not 1 <= taken <= cpus or wanted > gpus:
+            return None
+        shape = cls(taken, wanted, options.memory_per_actor or memory * taken // cpus)
+        return shape if shape.memory <= memory else None
 
     def count(self, resources: dict[str, float]) -> int:
         """How many of them fit on a machine."""
-        by_gpus = [int(resources.get("GPU", 0)) // self.gpus] if self.gpus else []
-        return min(int(resources["CPU"]) // self.cpus, *by_gpus, 2**31)
+        takes = {"CPU": self.cpus, "GPU": self.gpus, "memory": self.memory}
+        return min(int(resources[name]) // taken for name, taken in takes.items() if taken)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +69,7 @@ class RayExecutor:
     """The actors of a Ray cluster, one per machine or per GPU.
 
     Attributes:
-        options: Cores and GPUs of an actor.
+        options: Cores, GPUs and memory of an actor.
     """
 
     options: RunOptions
@@ -137,6 +143,7 @@ class _Run(Generic[T, R]):
         self._fn = ray.put(fn)
         self._on_loss = on_loss
         self._actors: list[_Actor[T]] = []
+        self._failed_starts = 0
         self._looked = -_LOOK_S
         self._seen = time.monotonic()  # when there was a machine for the work
 
@@ -181,9 +188,11 @@ class _Run(Generic[T, R]):
             for _ in range(shape.count(node["Resources"]) - there[node["NodeID"]]):
                 affinity = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
                 handle = _ON_MACHINE.options(
-                    num_cpus=shape.cpus, num_gpus=shape.gpus, scheduling_strategy=affinity
-                ).remote(self._fn, shape.cpus, str(Path.cwd()))
-                self._actors.append(_Actor(node["NodeID"], handle, handle.start.remote()))
+                    num_cpus=shape.cpus, num_gpus=shape.gpus, memory=shape.memory or None, scheduling_strategy=affinity
+                ).remote(shape.cpus, shape.memory or None)
+                # In a list, so that the function is not unpickled before the versions are known to be the same.
+                starting = handle.start.remote([self._fn], str(Path.cwd()), all_versions())
+                self._actors.append(_Actor(node["NodeID"], handle, starting))
 
     def _listen(self) -> Iterator[R]:
         """Waits for a message of any actor, for as long as the cluster need not be looked at."""
@@ -206,7 +215,7 @@ class _Run(Generic[T, R]):
         try:
             if actor.starting is not None:
                 problem = ray.get(actor.starting)
-                actor.starting = None
+                actor.starting, self._failed_starts = None, 0
                 if problem is not None:
                     raise problem
                 return
@@ -226,31 +235,50 @@ class _Run(Generic[T, R]):
     def _lost(self, actor: _Actor[T], message: str) -> None:
         self._actors.remove(actor)
         ray.kill(actor.handle)
+        message = " ".join(message.split())[:200]
+        if actor.starting is not None:
+            self._failed_starts += 1
+            if self._failed_starts == _MAX_FAILED_STARTS:
+                raise WorkerError(
+                    f"actors end before they begin, {_MAX_FAILED_STARTS} times in a row ({message})",
+                    "Check that this project is installed on all machines of the cluster, in the same version.",
+                )
         if not actor.tasks:
             return
         (current, _), *waiting = actor.tasks
-        failure = WorkerFailure(None, "crashed", f"an actor was lost: {' '.join(message.split())[:200]}")
+        failure = WorkerFailure(None, "crashed", f"an actor was lost: {message}")
         self._again.extend([*self._on_loss(current, failure), *(task for task, _ in waiting)])
 
 
 class _OnMachine:
     """The actor: runs tasks one after another, in a process that may use some cores of its machine."""
 
-    def __init__(self, fn: Callable[[Any, Watch], Iterator[Any]], cores: int, folder: str) -> None:
-        self._fn = fn
-        self._cores = cores
-        self._folder = folder
+    def __init__(self, cores: int, memory: int | None) -> None:
+        grant(cores, memory)
 
-    def start(self) -> Exception | None:
-        """Prepares the process; returns what keeps it from working."""
+    def start(self, fn: list[Any], folder: str, versions: Mapping[str, str]) -> Exception | None:
+        """Prepares the process; returns what keeps it from working.
+
+        Args:
+            fn: A reference to what runs the tasks.
+            folder: The working folder of the process that holds the run.
+            versions: Of the libraries there.
+        """
+        name = f"{os.uname().nodename} (node {ray.get_runtime_context().get_node_id()[:8]})"
+        if differs := difference(all_versions(), versions):
+            return UserError(
+                f"machine {name} of the Ray cluster has other versions than this one: {differs}",
+                "Install the same versions on all machines: other ones can give other bytes.",
+            )
         try:
-            os.chdir(self._folder)
+            os.chdir(folder)
         except OSError as error:
             return UserError(
-                f"{self._folder} cannot be used on {os.uname().nodename} ({error.strerror})",
+                f"{folder} cannot be used on {name} ({error.strerror})",
                 "Start in a folder that all machines of the cluster have under this path, such as a shared home.",
             )
-        grant_cores(self._cores)
+        temporary.use_own_folder()  # for its worker processes alone; removed by the next actor if this one is killed
+        (self._fn,) = ray.get(fn)
         return None
 
     def run(self, task: Any) -> Iterator[tuple[str, Any]]:
@@ -304,11 +332,15 @@ def _nodes() -> list[dict[str, Any]]:
 
 def _no_place(options: RunOptions) -> tuple[str, str]:
     offered = ", ".join(
-        f"{int(node['Resources'].get('CPU', 0))} CPUs and {int(node['Resources'].get('GPU', 0))} GPUs"
-        for node in _nodes()
+        _amounts(*(int(node["Resources"].get(name, 0)) for name in ("CPU", "GPU", "memory"))) for node in _nodes()
     )
-    wanted = f"{options.cpus_per_actor or 1} CPUs and {options.gpus_per_actor or 0} GPUs"
+    wanted = _amounts(options.cpus_per_actor or 1, options.gpus_per_actor or 0, options.memory_per_actor or 0)
     return (
         f"no machine of the Ray cluster has {wanted} for an actor; the cluster has {offered or 'none'}",
-        "Add a machine, or ask for less: --cpus-per-actor, --gpus-per-actor.",
+        "Add a machine, or ask for less: --cpus-per-actor, --gpus-per-actor, --memory-per-actor.",
     )
+
+
+def _amounts(cpus: int, gpus: int, memory: int) -> str:
+    gigabytes = f" and {memory / 1e9:.1f} GB" if memory else ""
+    return f"{cpus} CPUs and {gpus} GPUs{gigabytes}"

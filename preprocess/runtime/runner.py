@@ -12,7 +12,7 @@ from __future__ import annotations
 import functools
 import itertools
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
@@ -28,7 +28,7 @@ from preprocess.samples import Reject, Split
 PER_TASK = 32
 """Largest task: enough items to fill batches across videos, few enough to lose little with a worker."""
 
-_TASKS_PER_CORE = 4  # that a machine of a cluster is handed at once, so that few messages keep all of its cores at work
+_TASKS_PER_CORE = 4  # that an actor of a cluster is handed at once, so that few messages keep all of its cores at work
 _MAX_DEATHS = 3  # per slot: failures in a row without a report and without an item to blame
 _REASONS: dict[Cause, Reason] = {"crashed": "decoder_crashed", "timeout": "timeout", "out_of_memory": "out_of_memory"}
 
@@ -74,12 +74,12 @@ def run_items(
     waiting_for: str = "starting workers",
     unit: str = " items",
     counted: str | None = None,
-    own_workers: bool = False,
+    direct: bool = False,
 ) -> Generator[Report | Reject, None, None]:
     """Yields one report or Reject per item, in any order.
 
     Args:
-        items: With unique keys.
+        items: With unique keys. They are read once, a task at a time, and only those of tasks at work are held.
         fn: Yields one report for each item of a task, and names by `watch(key)` the item it works on.
         options: The executor, workers and limits.
         per_task: Items in a task at most.
@@ -88,16 +88,17 @@ def run_items(
         waiting_for: What happens before the first report; shown until then, in place of the bar.
         unit: Of the items in the progress bar.
         counted: Attribute of the reports that is summed for a second rate, such as `frames`.
-        own_workers: Whether `fn` starts worker processes of its own, so that on a machine of a cluster it needs none.
+        direct: Whether an actor of a cluster runs `fn` itself, a task of `per_task` items at a time, and starts no
+            worker processes: `fn` starts its own, or the work is of one core and decodes nothing.
 
     Raises:
         UserError: The executor is unknown, or workers fail without an item to blame (`WorkerError`).
     """
     executor = make_executor(options, preload)
     least = 1
-    if executor.machine is not None and not own_workers:
+    if executor.machine is not None and not direct:
         fn = OnMachine(fn, options, per_task, preload)
-        least = executor.machine.cores
+        least = options.workers or executor.machine.cores
         per_task *= _TASKS_PER_CORE * least
     total, began = 0, time.monotonic()
     reports = _tracked(executor, cut(items, executor.slots, per_task, least), fn, len(items))
@@ -122,15 +123,15 @@ def _tracked(
 ) -> Generator[Report | Reject, None, None]:
     """Yields one report or Reject of each of the `count` items in the tasks."""
     tracker: _Tracker[Item] = _Tracker(_MAX_DEATHS * executor.slots)
-    with closing(executor.run(tasks, fn, tracker.on_loss)) as reports:
+    with closing(executor.run(tracker.begin(tasks), fn, tracker.on_loss)) as reports:
         for report in reports:
             yield from tracker.take_rejects()
             if tracker.finish(report.key):  # an executor that lost sight of a worker may have run its task again
                 yield report
         yield from tracker.take_rejects()
-    if len(tracker.finished) != count:
+    if tracker.finished != count:
         name = type(executor).__name__
-        raise RuntimeError(f"{name} ended with reports of {len(tracker.finished)} of {count} items")
+        raise RuntimeError(f"{name} ended with reports of {tracker.finished} of {count} items")
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,27 +178,39 @@ def cut(items: Sequence[Item], slots: int, per_task: int = PER_TASK, least: int 
     """
     index = first = 0
     while left := len(items) - first:
-        size = min(per_task, left if slots == 1 else max(least, -(-left // (2 * slots))))
+        size = min(per_task, left, left if slots == 1 else max(least, -(-left // (2 * slots))))
         yield Task(index, tuple(items[first : first + size]))
         index, first = index + 1, first + size
 
 
 class _Tracker(Generic[Item]):
-    """Tracks finished items, and the items on which a worker has failed once."""
+    """Tracks the items of tasks that are at work, and those of them on which a worker has failed once.
+
+    Attributes:
+        finished: How many items are finished.
+    """
 
     def __init__(self, max_deaths: int) -> None:
-        self.finished: set[str] = set()
+        self.finished = 0
+        self._open: set[str] = set()  # begun and not finished: a few tasks, however many items a run has
         self._suspects: set[str] = set()
         self._rejects: list[Reject] = []
         self._max_deaths = max_deaths
         self._deaths = 0  # in a row, without progress and without an item to blame
 
+    def begin(self, tasks: Iterable[Task[Item]]) -> Iterator[Task[Item]]:
+        """The tasks, whose items are tracked from then on."""
+        for task in tasks:
+            self._open.update(item.key for item in task.items)
+            yield task
+
     def finish(self, key: str) -> bool:
         """Notes a report; False when the item was finished before."""
         self._deaths = 0
-        if key in self.finished:
+        if key not in self._open:
             return False
-        self.finished.add(key)
+        self._open.remove(key)
+        self.finished += 1
         return True
 
     def take_rejects(self) -> list[Reject]:
@@ -207,7 +220,7 @@ class _Tracker(Generic[Item]):
 
     def on_loss(self, task: Task[Item], failure: WorkerFailure) -> list[Task[Item]]:
         """The tasks that replace one whose worker failed: the item to blame, alone, and the other unfinished ones."""
-        unfinished = [item for item in task.items if item.key not in self.finished]
+        unfinished = [item for item in task.items if item.key in self._open]
         blamed = next((item for item in unfinished if item.key == failure.item), None)
         if blamed is None:
             self._count_death(failure)
@@ -222,7 +235,8 @@ class _Tracker(Generic[Item]):
         if failure.cause != "timeout" and item.key not in self._suspects:
             self._suspects.add(item.key)
             return True
-        self.finished.add(item.key)
+        self._open.remove(item.key)
+        self.finished += 1
         self._rejects.append(Reject(item.key, item.split, "decode", _REASONS[failure.cause], failure.message))
         return False
 

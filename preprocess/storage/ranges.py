@@ -16,13 +16,14 @@ _MAX_BLOCK = 32 << 20
 def read_ranges(ranges: Sequence[tuple[Path | str, int, int | None]]) -> list[bytes]:
     """Reads parts of files: first byte, and the byte behind the last (None: to the end). A `str` is a local path.
 
-    Of remote files, ranges that are close to one another come in one request, and requests run at the same time.
+    A local file is opened once. Of remote files, ranges that are close to one another come in one request, and requests
+    run at the same time.
 
     Raises:
         FileNotFoundError: There is no such file.
     """
     if not ranges or not is_remote(ranges[0][0]):
-        return [_read_local(*one) for one in ranges]
+        return _read_local(ranges)
     return _read_remote(cast("Sequence[tuple[Path, int, int | None]]", ranges))
 
 
@@ -87,8 +88,15 @@ def copy_range(filesystem: Any, path: str, start: int, end: int, target: Path) -
             file.write(data)
 
 
-def _read_local(path: Path | str, start: int, end: int | None) -> bytes:
-    with open(path, "rb") as file:  # noqa: PTH123 - twice per sample, and pathlib is slower
-        if start:
-            file.seek(start)
-        return file.read() if end is None else file.read(end - start)
+def _read_local(ranges: Sequence[tuple[Path | str, int, int | None]]) -> list[bytes]:
+    found = [b""] * len(ranges)
+    by_file: dict[Path | str, list[int]] = {}
+    for i, (path, _, _) in enumerate(ranges):
+        by_file.setdefault(path, []).append(i)
+    for path, wanted in by_file.items():
+        with open(path, "rb") as file:  # noqa: PTH123 - twice per sample, and pathlib is slower
+            for i in sorted(wanted, key=lambda i: ranges[i][1]):
+                _, start, end = ranges[i]
+                file.seek(start)
+                found[i] = file.read() if end is None else file.read(end - start)
+    return found

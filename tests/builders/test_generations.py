@@ -31,6 +31,7 @@ from preprocess.formats import manifest as manifests
 from preprocess.formats.generations import replaced_rows
 from preprocess.formats.layout import Layout
 from preprocess.pipeline.packed_samples import choose
+from preprocess.runtime.options import RunOptions
 from preprocess.samples import ShardReport
 from tests.builders.conftest import types_of
 from tests.pipeline.appending import CARD_ENCODING, describe, recaptioned, rows, second, third, update
@@ -77,7 +78,7 @@ def current_ids(folder: Path) -> list[str]:
 
 
 def test_three_generations_verify(built: Path) -> None:
-    assert [str(finding) for finding in verify(built, workers=2).findings] == []
+    assert [str(finding) for finding in verify(built, run=RunOptions(workers=2)).findings] == []
     assert [generation["number"] for generation in manifest_of(built)["generations"]] == [1, 2, 3]
     found = rows(built)
     assert len(found) == 47 + 9 + 2

@@ -24,6 +24,7 @@ from builders.verify import verify
 from preprocess.errors import UserError
 from preprocess.formats.tar import end_of_archive, iter_members, member
 from preprocess.formats.triples import npy_bytes
+from preprocess.runtime.options import RunOptions
 from preprocess.samples import ShardReport
 from tests.builders.conftest import types_of
 
@@ -535,7 +536,7 @@ def test_every_code_is_planted_somewhere():
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_sound_dataset_has_no_findings(make_dataset: Any, workers: int):
-    result = verify(make_dataset(), workers=workers)
+    result = verify(make_dataset(), run=RunOptions(workers=workers))
     assert result.findings == ()
     assert (result.tars, result.samples) == (4, 13)
 
@@ -548,7 +549,7 @@ def test_findings_are_the_same_with_processes(make_dataset: Any, dataset_spec: A
     folder = make_dataset()
     for tar in folder.glob("*.tar"):
         tar.write_bytes(tar_bytes(on_vectors(setting((0, 0), np.nan))(members(tar))))
-    assert verify(folder, workers=2) == verify(folder, workers=1)
+    assert verify(folder, run=RunOptions(workers=2)) == verify(folder, run=RunOptions(workers=1))
 
 
 def test_an_empty_folder(tmp_path: Path):

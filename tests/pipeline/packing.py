@@ -16,6 +16,7 @@ from preprocess.formats.processed import Processed, ProcessedKind
 from preprocess.formats.triple_files import write_triple
 from preprocess.formats.triples import triple_meta
 from preprocess.pipeline import pack
+from preprocess.runtime.options import RunOptions
 from preprocess.samples import DatasetSpec, Reject, Sample, Triple, canonical_json
 from preprocess.storage import make_folder
 from tests.object_store import remove_folder
@@ -133,8 +134,9 @@ class OfWork(Layout):
         return self.shared
 
 
-def run(work: Path, out: Path, **options: Any) -> pack.PackReport:
-    return pack.pack_dataset(OfWork(out.parent, out.name, shared=work), SPEC, **{"per_shard": 10, **options})
+def run(work: Path, out: Path, workers: int | None = 1, **options: Any) -> pack.PackReport:
+    layout, where = OfWork(out.parent, out.name, shared=work), RunOptions(workers=workers)
+    return pack.pack_dataset(layout, SPEC, run=where, **{"per_shard": 10, **options})
 
 
 def fresh(work: Path, out: Path) -> dict[str, bytes]:

@@ -149,6 +149,23 @@ def test_bytes_do_not_depend_on_the_number_of_workers(
     assert content(tmp_path) == content(undisturbed)
 
 
+def test_bytes_do_not_depend_on_how_samples_are_held(
+    raw: Path, small_clip: Path, undisturbed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As objects, or as rows of a table; a second run adds what became good."""
+    from preprocess.pipeline import plan
+    from preprocess.sample_table import SampleTable
+
+    monkeypatch.setattr(plan, "AS_OBJECTS", 2)
+    module, layout = load("folder"), Layout(tmp_path, "CLIP-Test")
+    assert isinstance(read_source(module, resolve_source(module, layout, str(raw))), SampleTable)
+    run(raw, tmp_path, small_clip)
+    assert content(tmp_path) == content(undisturbed)
+    next((layout.processed / "train").glob("*.json")).unlink()
+    assert run(raw, tmp_path, small_clip).written == 1
+    assert content(tmp_path) == content(undisturbed)
+
+
 ELSEWHERE = "tests.fakes.executor:FreshProcessExecutor.from_options"
 
 

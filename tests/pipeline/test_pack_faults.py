@@ -104,9 +104,10 @@ def test_killed_with_workers_and_run_again(work: Path, out: Path, tmp_path: Path
     code = (
         "import sys; from pathlib import Path; from preprocess.pipeline import pack; from preprocess.samples import *;"
         "from preprocess.formats.layout import Layout; from preprocess.storage import location;"
+        "from preprocess.runtime.options import RunOptions;"
         "layout = Layout(location(sys.argv[1]), 'CLIP-Demo');"
         "spec = DatasetSpec('demo', 'CLIP-Demo', 'mit', '', '', ('en',), (), '');"
-        "pack.pack_dataset(layout, spec, per_shard=4, workers=2)"
+        "pack.pack_dataset(layout, spec, per_shard=4, run=RunOptions(workers=2))"
     )
     process = subprocess.Popen([sys.executable, "-c", code, str(out.parent)], cwd=root)
     while not list(out.glob("ds_*.tar")):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
 from preprocess.errors import UserError
 from preprocess.runtime.executors import find_executor, make_executor
@@ -23,7 +25,6 @@ from preprocess.runtime.protocol import Machine, Watch, WorkerError
 from preprocess.runtime.runner import Task, run_items
 from preprocess.samples import Reject
 from tests.media_files import write_video
-from tests.pipeline.packing import files
 from tests.runtime.items import Item
 
 pytest.importorskip("ray", reason="requirements-ray.txt is not installed")
@@ -96,8 +97,8 @@ def begun(folder: Path) -> Counter[str]:
     return Counter({path.name: len(path.read_text().splitlines()) for path in folder.iterdir()})
 
 
-def test_two_nodes(cluster: Any, tmp_path: Path, root: Path) -> None:
-    """Both work; an item that takes its worker down twice is a Reject; a build has the bytes of the local executor."""
+def test_two_nodes(cluster: Any, tmp_path: Path) -> None:
+    """Both work; an item that takes its worker down twice is a Reject; all commands give the bytes of one process."""
     work = tmp_path / "work"
     work.mkdir()
     reports = run(work, 40, 0.02)
@@ -119,29 +120,48 @@ def test_two_nodes(cluster: Any, tmp_path: Path, root: Path) -> None:
         make_executor(RunOptions(executor="ray", cpus_per_actor=7))
 
     raw = tmp_path / "raw"
-    for seed, name in enumerate(("train/a", "train/b", "val/c", "test/d", "train/e")):
+    for seed, name in enumerate(("train/cat/a", "train/dog/b", "val/cat/c", "test/dog/d", "train/dog/e")):
         (raw / name).parent.mkdir(parents=True, exist_ok=True)
         write_video(raw / f"{name}.mp4", 20, seed=seed)
-    (raw / "train" / "broken.mp4").write_bytes(b"not a video")
+    (raw / "train" / "cat" / "broken.mp4").write_bytes(b"not a video")
+    ray, inline = (everything(executor, raw, tmp_path) for executor in ("ray", "inline"))
+    assert ray.keys() == inline.keys()
+    assert [name for name in ray if ray[name] != inline[name]] == []
+    assert {
+        "CLIP-Folder/ds_00000.tar",
+        "work/CLIP-Folder/evaluation.json",
+        "work/CLIP-Folder/rejects.jsonl",
+    } <= ray.keys()
+    assert any(name.startswith("frames/train_cat_a") for name in ray)
 
-    def build(executor: str) -> dict[str, bytes]:
-        out = tmp_path / executor
-        command = [sys.executable, "-m", "preprocess", "build", "folder", "--raw", str(raw), "--out", str(out)]
-        options = ["--model", "tiny-clip", "--per-shard", "2", "--max-reject-rate", "1", "--executor", executor]
-        done = subprocess.run([*command, *options], cwd=root, capture_output=True, text=True, timeout=250)
-        assert done.returncode == 0, done.stderr
-        return files(out / "CLIP-Folder")
 
-    assert build("ray") == build("local")
-    assert (tmp_path / "ray/work/CLIP-Folder/rejects.jsonl").read_bytes() == (
-        tmp_path / "local/work/CLIP-Folder/rejects.jsonl"
-    ).read_bytes()
+def everything(executor: str, raw: Path, folder: Path) -> dict[str, bytes]:
+    """What the commands that run tasks write: encode, pack, evaluate, verify, preview, frames."""
+    from ved.commands import app
+
+    out = folder / executor
+    where = ("--raw", raw, "--executor", executor)
+    packed = ("--model", "tiny-clip", "--per-shard", 2, "--max-reject-rate", 1, "--out", out)
+    for line in (
+        ("build", "folder", *where, *packed),
+        ("preview", "folder", *where, "--out", out, "--samples", 1, "--allow-frames"),
+        ("frames", "folder", *where, "--out", out / "frames", "--fps", 1, "--max-reject-rate", 1),
+    ):
+        done = CliRunner().invoke(app, [str(word) for word in line], catch_exceptions=False)
+        assert done.exit_code == 0, done.output
+    named = {str(path.relative_to(out)): path for path in sorted(out.rglob("*")) if path.is_file()}
+    clocked = re.compile(r"work/CLIP-Folder/(build_report\.json|options\.json|shards/.*)")
+    return {name: path.read_bytes() for name, path in named.items() if not clocked.fullmatch(name)}
 
 
 @pytest.mark.parametrize(
     ("resources", "options", "actors"),
     [
         ({"CPU": 32.0}, {}, [32]),
+        ({"CPU": 32.0, "memory": 1e9}, {"cpus_per_actor": 8}, [8] * 4),
+        ({"CPU": 32.0, "memory": 8e9}, {"cpus_per_actor": 4, "memory_per_actor": 3 * 10**9}, [4] * 2),
+        ({"CPU": 32.0, "memory": 8e9}, {"memory_per_actor": 9 * 10**9}, []),
+        ({"CPU": 32.0}, {"memory_per_actor": 10**9}, []),
         ({"CPU": 32.0, "GPU": 4.0}, {}, [32]),
         ({"CPU": 32.0, "GPU": 4.0}, {"gpus_per_actor": 1}, [8] * 4),
         ({"CPU": 32.0, "GPU": 4.0}, {"gpus_per_actor": 2}, [16] * 2),
@@ -161,6 +181,21 @@ def test_actors_of_a_machine(resources: dict[str, float], options: dict[str, int
     assert ([shape.cpus] * shape.count(resources) if shape else []) == actors
 
 
+def test_the_memory_of_a_machine_is_shared_by_cores() -> None:
+    from preprocess.runtime.ray_cluster import _Shape
+
+    machine = {"CPU": 32.0, "GPU": 4.0, "memory": 64e9}
+    for options, memory in (
+        ({}, 64e9),
+        ({"cpus_per_actor": 1}, 2e9),
+        ({"gpus_per_actor": 1}, 16e9),
+        ({"cpus_per_actor": 1, "memory_per_actor": 5 * 10**9}, 5e9),
+    ):
+        shape = _Shape.on(machine, RunOptions(**options))  # type: ignore[arg-type]
+        assert shape is not None
+        assert shape.memory == memory
+
+
 @pytest.mark.parametrize(
     ("device", "asked", "offered", "gpus"),
     [
@@ -173,18 +208,18 @@ def test_actors_of_a_machine(resources: dict[str, float], options: dict[str, int
     ],
 )
 def test_gpus_of_an_actor_that_encodes(device: str, asked: int | None, offered: int, gpus: int) -> None:
-    from preprocess.pipeline.encode import _on_machines
+    from preprocess.runtime.devices import for_devices
 
-    wanted = _on_machines(RunOptions(device=device, gpus_per_actor=asked), Machine(8, offered, print))
+    wanted = for_devices(RunOptions(device=device, gpus_per_actor=asked), Machine(8, offered, print))
     assert wanted.gpus_per_actor == gpus
 
 
 @pytest.mark.parametrize(("asked", "offered"), [(None, 0), (0, 4)])
 def test_a_gpu_that_actors_do_not_have_is_refused(asked: int | None, offered: int) -> None:
-    from preprocess.pipeline.encode import _on_machines
+    from preprocess.runtime.devices import for_devices
 
     with pytest.raises(UserError, match="actors have no GPU for --device cuda"):
-        _on_machines(RunOptions(device="cuda", gpus_per_actor=asked), Machine(8, offered, print))
+        for_devices(RunOptions(device="cuda", gpus_per_actor=asked), Machine(8, offered, print))
 
 
 def test_without_ray_one_line_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -237,6 +272,40 @@ def test_a_node_that_goes_and_one_that_comes(cluster: Any, tmp_path: Path) -> No
     again = sum(begun(tmp_path).values()) - 150
     print(f"{again} of 150 items begun again")
     assert 1 <= again <= 8
+
+
+@pytest.mark.slow
+def test_a_machine_with_other_versions_ends_the_run(cluster: Any, tmp_path: Path) -> None:
+    """Its one line names the machine and the version; nothing has been done there."""
+    other = tmp_path / "site" / "torch-0.1.dist-info"
+    other.mkdir(parents=True)
+    (other / "METADATA").write_text("Metadata-Version: 2.1\nName: torch\nVersion: 0.1\n")
+    cluster.add_node(num_cpus=1, env_vars={"PYTHONPATH": str(other.parent)})
+    work = tmp_path / "work"
+    work.mkdir()
+    with pytest.raises(UserError, match=r"^machine \S+ \(node \w+\) of the Ray cluster .*: torch 0\.1 there, \d"):
+        run(work, 200, 0.1)
+
+
+@pytest.mark.slow
+def test_long_videos(cluster: Any, tmp_path: Path) -> None:
+    """Scenes and latents have the bytes of one process."""
+    pytest.importorskip("diffusers", reason="requirements-long-video.txt is not installed")
+    from preprocess.long_video import commands
+    from preprocess.long_video.demo import SIZE, make_models, render_videos
+
+    raw, models = tmp_path / "raw", tmp_path / "models"
+    annotations = render_videos(raw)
+    make_models(models)
+    found = []
+    for executor in ("ray", "local"):
+        root = tmp_path / executor
+        commands.scenes(root, raw, annotations, executor=executor)
+        commands.segments(root, "3", size=f"{SIZE[0]}x{SIZE[1]}")
+        commands.latents(root, vae=str(models), device="cpu", executor=executor)
+        found.append({str(p.relative_to(root)): p.read_bytes() for p in sorted(root.rglob("*")) if p.is_file()})
+    assert found[0] == found[1]
+    assert sum(name.endswith(".pt") for name in found[0]) >= 10
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 import time
@@ -158,6 +159,11 @@ def test_tasks_are_cut_by_what_is_left() -> None:
         2: [8, 8, 6, 5, 4, 3, 2, 1, 1, 1, 1],
         4: [5, 5, 4, 4, 3, 3, 2, 2, 2, 2, 1, 1, 1, 1, 1, 1, 1, 1],
     }
+    for count in range(12):  # also where fewer are left than a task has at least
+        tasks = list(itertools.islice(cut(items[:count], 2, 8, least=5), 20))
+        assert [item for task in tasks for item in task.items] == items[:count]
+        assert all(task.items for task in tasks)
+        assert all(len(task.items) >= 5 for task in tasks[:-1])
 
 
 # --- choosing an executor, and the options ----------------------------------------------------------------------------

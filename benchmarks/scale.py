@@ -1,0 +1,276 @@
+"""What a build of many samples takes of the process that holds it, with a decoder and an encoder that do nothing.
+
+    .venv/bin/python benchmarks/scale.py [--samples 200000 1000000 10000000] [--most 1000000]
+
+Each step runs in a process of its own, and its memory beyond that of the imports is measured: `anonymous` is what
+cannot be dropped (the mapped table of samples can). Steps:
+
+    objects   a list of `Sample`s, as recipes are held up to `plan.AS_OBJECTS`
+    collect   a recipe's samples into a table, sorted by split and key
+    plan      what is left to encode, and the items of the run, from a table on disk
+    run       the items through `run_items`: decoded and encoded by nobody, in this process
+    list      keys of the triples in parts, 256 a part, from a listing and the beginnings of the parts
+    pack      which triples go into which tar, with their digests, and one task for each of them
+    journal   the journal of a finished run: which state of the media each triple was made from
+
+`plan` and `run` are measured with all numbers of samples, the others up to `--most`; what more would take is given as
+`extrapolated`, from the two largest numbers that were measured. Of `run`, the first `--run` items are measured, and the
+memory at their begin and at their end. Figures go to `results/scale.json`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from preprocess.console import table
+from preprocess.formats.parts import write_part
+from preprocess.formats.processed import Processed
+from preprocess.pipeline import plan
+from preprocess.pipeline.journal import Journal
+from preprocess.pipeline.pack_plan import PackSettings, plan_items, plan_jobs
+from preprocess.pipeline.targets import EncodeItem, EncodeItems
+from preprocess.runtime.options import RunOptions
+from preprocess.runtime.protocol import Watch
+from preprocess.runtime.runner import Task, run_items
+from preprocess.sample_table import Columns, SampleTable, _schema, sorted_rows
+from preprocess.samples import SPLITS, Sample
+
+RESULTS = Path(__file__).parent / "results" / "scale.json"
+LIMIT = 4e9  # bytes
+STEPS = ("objects", "collect", "plan", "run", "list", "pack", "journal")
+WHOLE = ("plan", "run")
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """A report."""
+
+    key: str
+
+
+def nothing(task: Task[EncodeItem], watch: Watch) -> Iterator[Done]:
+    """A decoder and an encoder that do nothing."""
+    for item in task.items:
+        watch(item.key)
+        yield Done(item.key)
+
+
+def sample(i: int) -> Sample:
+    """As a recipe makes it."""
+    key = f"video{i:09d}"
+    media, caption = f"videos/part{i % 1000:03d}/{key}.mp4", f"a person is doing thing number {i}"
+    return Sample(key, "train", media, (caption,), f"class {i % 700}", meta={"videoID": key})
+
+
+def samples(count: int) -> Iterator[Sample]:
+    """In no particular order."""
+    return (sample((i * 7919) % count) for i in range(count))  # 7919 is prime, and divides no power of ten
+
+
+def write_table(path: Path, count: int) -> None:
+    """The file that `SampleTable.of` would write of samples in order; by columns, so that 100 million take minutes."""
+    schema = _schema()
+    with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, schema) as writer:
+        for first in range(0, count, 1 << 16):
+            numbers = np.arange(first, min(count, first + (1 << 16)))
+            digits = pc.utf8_lpad(pc.cast(pa.array(numbers), pa.string()), 9, "0")
+            keys = pc.binary_join_element_wise("video", digits, "")
+            part = pc.utf8_lpad(pc.cast(pa.array(numbers % 1000), pa.string()), 3, "0")
+            media = pc.binary_join_element_wise("videos/part", part, "/", keys, ".mp4", "")
+            plain = pc.cast(pa.array(numbers), pa.string())
+            labels = pc.cast(pa.array(numbers % 700), pa.string())
+            before = ('{"key": "', keys, '", "split": "train", "media": "', media)
+            texts = ('", "captions": ["a person is doing thing number ', plain, '"], "label": "class ', labels)
+            after = ('", "start_s": null, "end_s": null, "meta": {"videoID": "', keys, '"}}')
+            lines = pc.binary_join_element_wise(*before, *texts, *after, "")
+            splits = pa.array(np.zeros(len(numbers), np.int8))
+            writer.write_batch(pa.record_batch([keys, splits, media, lines], schema=schema))
+
+
+def opened(path: Path) -> SampleTable:
+    """The table in a file."""
+    columns = Columns.mapped(str(path))
+    return SampleTable(columns, sorted_rows(columns))
+
+
+def step_plan(count: int, folder: Path, limit: int) -> Any:
+    """What is left to encode."""
+    listed = opened(folder / f"{count}.arrow")
+    done: dict[Any, set[str]] = {split: set() for split in SPLITS}
+    return listed, EncodeItems.of(listed, [plan.todo(listed, done, (), lambda one: False)])
+
+
+def step_run(count: int, folder: Path, limit: int) -> Any:
+    """The first `limit` items of a run; says what memory it had at its begin."""
+    listed = opened(folder / f"{count}.arrow")
+    items = EncodeItems.of(listed, [np.ones(count, np.bool_)])
+    reports = run_items(items, nothing, RunOptions(executor="inline"), per_task=32)
+    began = anonymous()
+    for report in itertools.islice(reports, limit):
+        items.targets_of(report.key)
+    print(json.dumps({"at_begin": began, "at_end": anonymous()}))
+    return items
+
+
+def step_objects(count: int, folder: Path, limit: int) -> Any:
+    """A list."""
+    return list(samples(count))
+
+
+def step_collect(count: int, folder: Path, limit: int) -> Any:
+    """A table."""
+    return plan.collected(samples(count))
+
+
+def step_list(count: int, folder: Path, limit: int) -> Any:
+    """Keys in parts."""
+    return Processed(folder / f"parts-{count}", "parts").keys("train")
+
+
+def step_pack(count: int, folder: Path, limit: int) -> Any:
+    """The plan of the tars."""
+    listed = plan.sorted_by_split(list(samples(count)))  # as `read_samples` gives them
+    processed = Processed(folder / f"parts-{count}", "parts")
+    settings = PackSettings(processed, folder, folder, "first", (), 8, "float16")
+    return plan_jobs(plan_items(listed, settings), settings, per_shard=10_000, seed=42, shuffle=True)
+
+
+def step_journal(count: int, folder: Path, limit: int) -> Any:
+    """The journal."""
+    return Journal(folder / f"journal-{count}.jsonl", folder)
+
+
+def write_parts(folder: Path, count: int) -> None:
+    """Parts of 256 triples of a few bytes."""
+    train = folder / "train"
+    train.mkdir(parents=True)
+    for first in range(0, count, 256):
+        write_part(train, [(f"video{i:09d}", (b"x", b"y", b"z")) for i in range(first, min(count, first + 256))])
+
+
+def write_journal(path: Path, count: int) -> None:
+    """A journal of a finished run."""
+    with path.open("w") as file:
+        for i in range(count):
+            file.write(f'{{"key": "video{i:09d}", "media": [{183412 + i}, {1753190000000000000 + i}]}}\n')
+        file.write('{"synced": true}\n')
+
+
+def anonymous() -> int:
+    """Bytes of this process that are in use and of no file."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("RssAnon"):
+            return int(line.split()[1]) * 1024
+    raise RuntimeError("needs Linux")
+
+
+def child(step: str, count: int, folder: Path, limit: int) -> None:
+    """Runs one step and prints what it took."""
+    before, most, done = anonymous(), 0, threading.Event()
+
+    def watch() -> None:
+        nonlocal most
+        while not done.wait(0.02):
+            most = max(most, anonymous())
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    began = time.perf_counter()
+    held = globals()[f"step_{step}"](count, folder, limit)
+    seconds = time.perf_counter() - began
+    most = max(most, anonymous())
+    done.set()
+    print(json.dumps({"seconds": round(seconds, 2), "before": before, "peak": most, "held": anonymous()}))
+    del held
+
+
+def measure(step: str, count: int, folder: Path, limit: int) -> dict[str, Any]:
+    """One step in a process of its own."""
+    command = [sys.executable, __file__, "--child", step, str(count), str(folder), str(limit)]
+    output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+    found: dict[str, Any] = {}
+    for line in output.splitlines():
+        found |= json.loads(line)
+    whole = {"step": step, "samples": count, "seconds": found["seconds"], "peak_gb": round(found["peak"] / 1e9, 3)}
+    whole["bytes_per_sample"] = round((found["peak"] - found["before"]) / count, 1)
+    if "at_begin" in found:
+        run = min(limit, count)
+        whole |= {"measured_items": run, "grown_bytes": found["at_end"] - found["at_begin"]}
+    return whole
+
+
+def write_results(steps: list[dict[str, Any]]) -> None:
+    """What was measured, what follows for more samples, and the number of samples at which a step is at the limit."""
+    more, limits = [], {}
+    for step in STEPS:
+        measured = sorted((one["samples"], one["peak_gb"]) for one in steps if one["step"] == step)
+        if step == "run" or len(measured) < 2:
+            continue
+        (few, low), (many, high) = measured[-2:]
+        each = (high - low) / (many - few)  # beyond what any number of samples takes
+        limits[step] = int(many + (LIMIT / 1e9 - high) / each) if each > 0 else None
+        for count in sorted({one["samples"] for one in steps if one["samples"] > many}):
+            gigabytes = round(high + each * (count - many), 2)
+            more.append({"step": step, "samples": count, "peak_gb": gigabytes, "extrapolated": True})
+    machine = {
+        "cores": len(os.sched_getaffinity(0)),
+        "memory_gb": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9, 1),
+        "python": platform.python_version(),
+        "pyarrow": pa.__version__,
+        "numpy": np.__version__,
+    }
+    result = {"machine": machine, "limit_gb": LIMIT / 1e9, "samples_at_the_limit": limits, "steps": [*steps, *more]}
+    RESULTS.write_text(json.dumps(result, indent=2) + "\n")
+
+
+def main() -> None:
+    """Prints one line per step and number of samples, and writes the figures."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--samples", type=int, nargs="+", default=[200_000, 1_000_000, 10_000_000, 100_000_000])
+    parser.add_argument("--most", type=int, default=1_000_000, help="samples of the steps that hold an object of each")
+    parser.add_argument("--run", type=int, default=1_000_000, help="items of a run that are measured")
+    parser.add_argument("--child", nargs=4)
+    arguments = parser.parse_args()
+    if arguments.child:
+        step, count, folder, limit = arguments.child
+        child(step, int(count), Path(folder), int(limit))
+        return
+    found: list[dict[str, Any]] = []
+    with tempfile.TemporaryDirectory(prefix="scale-") as temporary:
+        folder = Path(temporary)
+        for count in arguments.samples:
+            write_table(folder / f"{count}.arrow", count)
+            if count <= arguments.most:
+                write_parts(folder / f"parts-{count}", count)
+                write_journal(folder / f"journal-{count}.jsonl", count)
+            for step in STEPS if count <= arguments.most else WHOLE:
+                found.append(measure(step, count, folder, arguments.run))
+                print(found[-1], flush=True)
+            (folder / f"{count}.arrow").unlink()
+            write_results(found)
+    columns = ("step", "samples", "seconds", "peak_gb", "bytes_per_sample")
+    rows = [tuple(str(one.get(name, "")) for name in columns) for one in found]
+    print(table([columns, *rows], frozenset({1, 2, 3, 4})))
+
+
+if __name__ == "__main__":
+    main()

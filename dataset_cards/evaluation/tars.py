@@ -1,0 +1,170 @@
+"""What evaluation reads of whole tars, one tar a task: pooled videos, and the ranks of the labels of their frames.
+
+read_tars(tars, PoolVideos(dim=512, caption_mode="first"), run, "read")    # the videos of each tar, in their order
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+
+from dataset_cards.card_inputs import rows
+from dataset_cards.evaluation.features import Matrix, Videos, frame_blocks, one_per_video, read_videos
+from dataset_cards.evaluation.metrics import Ranks
+from dataset_cards.evaluation.zero_shot import Logits, frame_ranks
+from dataset_cards.statistics import Row
+from preprocess.errors import UserError
+from preprocess.runtime.options import RunOptions
+from preprocess.runtime.protocol import Watch
+from preprocess.runtime.runner import Task, run_items
+from preprocess.samples import Reject, Split
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Tar:
+    """A tar to read.
+
+    Attributes:
+        path: Where it is.
+        split: Its split.
+        samples: How many triples it has at most.
+        without: Ids of rows that later ones replace.
+        once: Whether a video has a row per caption, of which the first is read.
+        seen: With `once`, keys of videos that earlier tars have, too.
+    """
+
+    path: Path
+    split: Split
+    samples: int
+    without: Collection[str] = ()
+    once: bool = False
+    seen: frozenset[str] = frozenset()
+
+    @property
+    def key(self) -> str:
+        """Its name."""
+        return self.path.name
+
+    def rows(self) -> Iterator[Row]:
+        """Its samples, one per video."""
+        found = rows(self.path, self.without)
+        if not self.once:
+            return found
+        return one_per_video(row for row in found if str(row[3].get("key", row[0])) not in self.seen)
+
+
+@dataclass(frozen=True, slots=True)
+class PoolVideos:
+    """Reads the pooled videos of a tar; see `read_videos`."""
+
+    dim: int
+    caption_mode: str
+
+    def __call__(self, tar: Tar) -> Videos:
+        """The videos of one tar."""
+        return read_videos(tar.rows(), tar.samples, self.dim, self.caption_mode)
+
+
+@dataclass(frozen=True, slots=True)
+class RankFrames:
+    """Ranks the label of each video by its frames; see `frame_ranks`."""
+
+    weights: Matrix
+    labels: tuple[str, ...]
+    logits: Logits
+
+    def __call__(self, tar: Tar) -> Ranks:
+        """The ranks of the labeled videos of one tar."""
+        blocks = list(frame_blocks(tar.rows()))
+        return frame_ranks(blocks, self.weights, self.labels, self.logits) if blocks else np.empty(0)
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """What was found in a tar."""
+
+    key: str
+    found: Any
+    samples: int
+
+
+@dataclass(frozen=True, slots=True)
+class _ReadTar(Generic[T]):
+    """What a process runs."""
+
+    read: Callable[[Tar], T]
+
+    def __call__(self, task: Task[Tar], watch: Watch) -> Iterator[Read]:
+        for tar in task.items:
+            watch(tar.key)
+            found = self.read(tar)
+            watch(None)
+            yield Read(tar.key, found, tar.samples)
+
+
+def read_tars(tars: Sequence[Tar], read: Callable[[Tar], T], run: RunOptions, description: str) -> list[T]:
+    """What is found in each tar, in their order.
+
+    Args:
+        tars: With different names.
+        read: `PoolVideos` or `RankFrames`.
+        run: Where tars are read.
+        description: Of the progress bar.
+
+    Raises:
+        UserError: A tar is damaged, or a process died twice on it.
+    """
+    # Tars are mapped, and what is mapped counts as memory of a process, although it can be dropped at any time.
+    where = replace(run.for_tars(), memory_limit=sys.maxsize)
+    found: dict[str, T] = {}
+    for report in run_items(
+        tars, _ReadTar(read), where, per_task=1, description=description, unit=" tars", counted="samples", direct=True
+    ):
+        if isinstance(report, Reject):
+            raise UserError(
+                f"a process that read {report.key} died twice: {report.message}", "Use fewer --workers, such as 1."
+            )
+        found[report.key] = report.found
+    return [found[tar.key] for tar in tars]
+
+
+def join_videos(tars: Sequence[Tar], parts: Sequence[Videos]) -> tuple[Videos, list[Tar]]:
+    """The videos of all tars of a split as one; a video that an earlier tar has is left out.
+
+    Args:
+        tars: Of the split.
+        parts: Their videos.
+
+    Returns:
+        The videos, and the tars with their `seen`.
+    """
+    if not tars[0].once:
+        return _concatenated(parts), list(tars)
+    seen: set[str] = set()
+    kept: list[Videos] = []
+    told: list[Tar] = []
+    for tar, videos in zip(tars, parts, strict=True):
+        again = frozenset(seen.intersection(videos.keys))
+        seen.update(videos.keys)
+        told.append(replace(tar, seen=again))
+        kept.append(videos.without(again) if again else videos)
+    return _concatenated(kept), told
+
+
+def _concatenated(parts: Sequence[Videos]) -> Videos:
+    """All as one; copies, since arrays that come from a cluster cannot be written to."""
+    return Videos(
+        keys=tuple(key for part in parts for key in part.keys),
+        labels=tuple(label for part in parts for label in part.labels),
+        captions=tuple(own for part in parts for own in part.captions),
+        mean=np.concatenate([part.mean for part in parts]),
+        direction=np.concatenate([part.direction for part in parts]),
+        images=tuple(image for part in parts for image in part.images),
+    )

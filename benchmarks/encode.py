@@ -5,7 +5,8 @@
 Clips of 10 s, 340 x 256, 25 frames a second, sampled at 1 frame a second; ViT-B/32 with random weights, made from its
 config, so that nothing is downloaded. Each run is a whole process, the model's start included. The bound is what the
 cores can do when all of them only decode, and then only encode, the same videos; between start and end a run is at most
-that fast. Contenders of about one video a second get `--slow-clips` videos, in the first case only.
+that fast. How fast the matrix products of the tower alone are says what another engine could gain. Contenders of about one
+video a second get `--slow-clips` videos, in the first case only.
 """
 
 from __future__ import annotations
@@ -70,7 +71,32 @@ def encode_all(paths: list[Path], model: str, engine: str, ready: Callable[[], o
         encoder.encode(pixels)
 
 
-BOUNDS = {"decode": decode_all, "encode": encode_all}
+def multiply_all(paths: list[Path], model: str, engine: str, ready: Callable[[], object]) -> None:
+    """The products of the tower's matrices alone, by oneDNN: what no engine can leave out in this number format."""
+    import torch
+
+    from preprocess.encoders.devices import choose_precision
+
+    torch.set_num_threads(1)
+    vision = json.loads((Path(model) / "config.json").read_text())["vision_config"]
+    width, wide, patch = vision["hidden_size"], vision["intermediate_size"], vision["patch_size"]
+    patches = (vision["image_size"] // patch) ** 2
+    dtype = torch.bfloat16 if choose_precision("auto", "cpu") == "bf16" else torch.float32
+    tokens = FRAMES_PER_BATCH * (patches + 1)
+    shapes = [(width, width)] * 4 + [(width, wide), (wide, width)]
+    layer = [(torch.randn(tokens, a, dtype=dtype), torch.nn.Linear(a, b, dtype=dtype)) for a, b in shapes]
+    first = [(torch.randn(FRAMES_PER_BATCH * patches, 3 * patch**2, dtype=dtype), torch.nn.Linear(3 * patch**2, width))]
+    products = [*((x, linear.to(dtype)) for x, linear in first), *layer * vision["num_hidden_layers"]]
+    with torch.inference_mode():
+        for x, linear in products:
+            linear(x)
+        ready()
+        for _ in range(max(1, round(10 * len(paths) / FRAMES_PER_BATCH))):
+            for x, linear in products:
+                linear(x)
+
+
+BOUNDS = {"decode": decode_all, "encode": encode_all, "multiply": multiply_all}
 
 
 def _bound_worker(task: str, paths: list[Path], model: str, engine: str, barrier: Any) -> None:
@@ -151,6 +177,7 @@ def bound_commands(videos: Path, model: Path) -> list[Command]:
     """Decoding alone, and encoding alone with each engine."""
     task = [sys.executable, str(Path(__file__).resolve()), "--task"]
     found = [Command("decode only", "bound", [*task, "decode", str(videos), str(model), "torch"])]
+    found.append(Command("matrix products only", "bound", [*task, "multiply", str(videos), str(model), "torch"]))
     for engine in engines():
         found.append(Command(f"encode only, {engine}", "bound", [*task, "encode", str(videos), str(model), engine]))
     return found
@@ -196,6 +223,8 @@ def measure(bench: Bench, clips: list[int], slow_clips: int, seconds: int) -> No
                 most = 1 / (1 / rates["decode only"] + 1 / rates[alone])
                 case.figures[f"{engine}: videos/s of the bound"] = most
                 case.figures[f"{engine}: share of the bound"] = rates[ours] / most
+                share = rates[alone] / rates["matrix products only"]
+                case.figures[f"{engine}: encoding alone to its matrix products alone"] = share
         by_name = {one.name: one for one in case.contenders if one.runs}
         names = [f"ours, {engine} {precision}" for engine in ("torch", "openvino")]
         if all(name in by_name for name in names):

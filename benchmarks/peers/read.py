@@ -142,8 +142,8 @@ if __name__ == "__main__":
         import datasets
 
         datasets.disable_progress_bars()
-    elif way != "ours":
-        __import__(way.replace("-", "_"))
+    else:
+        __import__("builders.torch_reader" if way == "ours" else way.replace("-", "_"))
     random.seed(0)
     began = time.perf_counter()
     count = 0

@@ -5,8 +5,8 @@
 Clips of 10 s, 340 x 256, 25 frames a second, sampled at 1 frame a second; ViT-B/32 with random weights, made from its
 config, so that nothing is downloaded. Each run is a whole process, the model's start included. The bound is what the
 cores can do when all of them only decode, and then only encode, the same videos; between start and end a run is at most
-that fast. How fast the matrix products of the tower alone are says what another engine could gain. Contenders of about one
-video a second get `--slow-clips` videos, in the first case only.
+that fast. How fast the matrix products of the tower alone are says what another engine could gain. Contenders of about
+one video a second get `--slow-clips` videos, in the first case only.
 """
 
 from __future__ import annotations

@@ -14,7 +14,8 @@ from dataset_cards.__main__ import app as dataset_cards
 from dataset_cards.__main__ import card, evaluate
 from explorer.__main__ import app as explorer
 from preprocess.__main__ import app as preprocess
-from preprocess.__main__ import build, report, retry
+from preprocess.commands.build import build, retry
+from preprocess.commands.made import report
 from preprocess.console import new_app
 from preprocess.options import open_outputs
 

@@ -1,0 +1,1 @@
+"""The commands of `python -m preprocess` that make a dataset: each parses, calls, prints."""

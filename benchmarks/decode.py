@@ -107,6 +107,40 @@ def by_opencv(path: str, numbers: list[int], resize: Resize) -> Pixels:
     return np.stack(kept)
 
 
+def needed_only(path: Path, sampling: str, resize: Resize) -> Callable[[], Pixels]:
+    """What is left of the work when the file is read and the frames are chosen beforehand.
+
+    FFmpeg's decoder gets the packets that the wanted frames depend on, and the wanted frames become resized RGB: the
+    bound for whoever decodes this file with FFmpeg.
+    """
+    from av.video.reformatter import VideoReformatter
+
+    from preprocess.media.container import open_video
+    from preprocess.media.decode import decode_spans, upright_rgb
+    from preprocess.media.local import LocalMedia
+    from preprocess.media.packets import packets_again, read_index
+    from preprocess.media.sampling import Sampling, wanted
+
+    media: LocalMedia = path
+    with open_video(media) as (container, stream):
+        index = read_index(container, stream, media)
+    display = index.display_pts()
+    seconds = (display - display[0]) * float(index.time_base)
+    duration = float(seconds[-1]) + float(index.last_duration * index.time_base)
+    targets = display[wanted(Sampling.parse(sampling), seconds, duration, None, None)[0]]
+    chosen, packets = set(targets.tolist()), list(packets_again(media, index))
+
+    def decode() -> Pixels:
+        to_rgb, kept = VideoReformatter(), []
+        with open_video(media) as (_, stream):
+            for pts, frame in decode_spans(stream.codec_context, packets, index, targets, media):
+                if pts in chosen:
+                    kept.append(resize(upright_rgb(frame, to_rgb, media)))
+        return np.stack(kept)
+
+    return decode
+
+
 METHODS = {
     "torchcodec": by_torchcodec,
     "decord": by_decord,
@@ -137,6 +171,8 @@ def run_method(method: str, path: str, sampling: str, seconds: int, repeats: int
     torch.set_num_threads(1)
     if method == "ours":
         decode = functools.partial(by_ours, Path(path), sampling, clip_resize())
+    elif method == "needed":
+        decode = needed_only(Path(path), sampling, clip_resize())
     else:
         decode = functools.partial(METHODS[method], path, wanted_numbers(sampling, seconds), clip_resize())
     pixels = decode()
@@ -171,7 +207,13 @@ def measure(bench: Bench, name: str, repeats: int, ffmpeg: dict[str, str]) -> No
         )
         for method in METHODS
     ]
+    contenders.append(Command("decode of the needed frames alone", "bound", [sys.executable, *call, "needed", *given]))
     case = bench.case(f"sparse decode, {name}", "videos", repeats, contenders)
+    ours, bound = (case.best(role) for role in ("ours", "bound"))
+    if ours and bound:
+        case.figures["share of the bound"] = ours.rate / bound.rate
+        if (peer := case.best("peer")) is not None:
+            case.figures["most that is possible to the best peer"] = bound.rate / peer.rate
     expected = next((one.facts["means"] for one in case.contenders if one.runs and one.role == "ours"), [])
     for one in case.contenders:
         if one.runs and not (

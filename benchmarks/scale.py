@@ -51,7 +51,7 @@ from preprocess.pipeline.targets import EncodeItem, EncodeItems
 from preprocess.runtime.options import RunOptions
 from preprocess.runtime.protocol import Watch
 from preprocess.runtime.runner import Task, run_items
-from preprocess.sample_table import Columns, SampleTable, _schema, sorted_rows
+from preprocess.sample_table import MappedColumns, SampleTable, _schema, sorted_rows
 from preprocess.samples import SPLITS, Sample
 
 RESULTS = Path(__file__).parent / "results" / "scale.json"
@@ -108,7 +108,7 @@ def write_table(path: Path, count: int) -> None:
 
 def opened(path: Path) -> SampleTable:
     """The table in a file."""
-    columns = Columns.mapped(str(path))
+    columns = MappedColumns.mapped(str(path))
     return SampleTable(columns, sorted_rows(columns))
 
 

@@ -132,7 +132,7 @@ def scan_shards(paths: Sequence[Path], expected: SampleSchema, run: RunOptions) 
     where = replace(run.for_tars(), memory_limit=sys.maxsize)
     found: dict[str, ShardScan] = {}
     for scanned in run_items(
-        [Tar(path) for path in paths],
+        [VerifiedTar(path) for path in paths],
         ScanShards(expected),
         where,
         per_task=1,
@@ -150,7 +150,7 @@ def scan_shards(paths: Sequence[Path], expected: SampleSchema, run: RunOptions) 
 
 
 @dataclass(frozen=True, slots=True)
-class Tar:
+class VerifiedTar:
     """A tar to read; its key is its name."""
 
     path: Path
@@ -180,7 +180,7 @@ class ScanShards:
 
     expected: SampleSchema
 
-    def __call__(self, task: Task[Tar], watch: Watch) -> Iterator[Scanned]:
+    def __call__(self, task: Task[VerifiedTar], watch: Watch) -> Iterator[Scanned]:
         """Yields what is in each tar."""
         for tar in task.items:
             watch(tar.key)

@@ -47,7 +47,7 @@ def chosen(samples: Sequence[Sample], which: NDArray[np.bool_]) -> Sequence[Samp
 
 
 @dataclass(frozen=True, slots=True)
-class Columns:
+class MappedColumns:
     """The batches of a mapped file.
 
     Rows are gathered batch by batch: Arrow itself would first join all of a column, which then would be in memory.
@@ -61,7 +61,7 @@ class Columns:
     starts: NDArray[np.int64]
 
     @classmethod
-    def mapped(cls, path: str) -> Columns:
+    def mapped(cls, path: str) -> MappedColumns:
         """Maps an Arrow file, which may lose its name then."""
         import pyarrow as pa
 
@@ -97,7 +97,7 @@ class SampleTable(Sequence[Sample]):
         rows: Which of the rows, in which order.
     """
 
-    def __init__(self, columns: Columns, rows: range | NDArray[np.integer[Any]]) -> None:
+    def __init__(self, columns: MappedColumns, rows: range | NDArray[np.integer[Any]]) -> None:
         self._columns = columns
         self._rows = rows
 
@@ -116,7 +116,7 @@ class SampleTable(Sequence[Sample]):
                 while block := list(itertools.islice(stream, _WRITTEN)):
                     writer.write_batch(_batch(block))
             file.flush()
-            columns = Columns.mapped(file.name)
+            columns = MappedColumns.mapped(file.name)
         return cls(columns, sorted_rows(columns))
 
     def __len__(self) -> int:
@@ -155,7 +155,7 @@ class SampleTable(Sequence[Sample]):
             yield from zip(keys, media, strict=True)
 
 
-def sorted_rows(columns: Columns) -> range | NDArray[np.integer[Any]]:
+def sorted_rows(columns: MappedColumns) -> range | NDArray[np.integer[Any]]:
     """The rows by split and key; a range if they lie in that order.
 
     Raises:

@@ -17,6 +17,7 @@ STORAGE = "preprocess.storage"
 ALLOWED = {
     # Into a folder or under a name that `storage` publishes when it is complete.
     "preprocess.demo.render.write_video: av.open": "under the name that atomic_path gives",
+    "preprocess.encoders.openvino_forward._convert: save_model": "into the folder that atomic_folder publishes",
     "preprocess.long_video.demo._save: save_pretrained": "into the folder that atomic_folder publishes",
     "builders.parquet_rows._write_file: ParquetWriter": "into the folder that atomic_folder publishes",
     "builders.parquet_rows._write_file: write_table": "into the folder that atomic_folder publishes",
@@ -50,6 +51,7 @@ ALLOWED = {
     "preprocess.download.run._obtain: touch": "a mark without content",
     "preprocess.run_files.AppendLog.append: open": "a log of lines; a line that is cut off is dropped when it is read",
     "preprocess.run_files.exclusive: open": "a lock, without content",
+    "preprocess.encoders.openvino_forward._only_one: open": "a lock, without content",
     "preprocess.long_video.folder.Folder.only_run: open": "a lock, without content",
     "preprocess.temporary._lock: open": "a lock, without content",
     "preprocess.long_video.devices.claim_device: open": "a lock in a temporary folder",

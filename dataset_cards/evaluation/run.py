@@ -26,7 +26,7 @@ from dataset_cards.evaluation.metrics import accuracy
 from dataset_cards.evaluation.moment_retrieval import evaluate_split
 from dataset_cards.evaluation.retrieval import retrieval
 from dataset_cards.evaluation.strips import caption_strip, label_strip
-from dataset_cards.evaluation.tars import PoolVideos, RankFrames, Tar, join_videos, read_tars
+from dataset_cards.evaluation.tars import EvaluatedTar, PoolVideos, RankFrames, join_videos, read_tars
 from dataset_cards.evaluation.text import encoder_files
 from dataset_cards.evaluation.zero_shot import (
     IMAGE_TEMPLATES,
@@ -109,7 +109,7 @@ class TaskData:
     """
 
     videos: Mapping[Split, Videos]
-    tars: Mapping[Split, Sequence[Tar]]
+    tars: Mapping[Split, Sequence[EvaluatedTar]]
     tower: Callable[[], TextTower]
 
     def rows(self, split: Split) -> Iterator[Row]:
@@ -299,10 +299,10 @@ def leakage(data: TaskData, options: Options) -> JSON | None:
 
 def _data(layout: Layout, manifest: Manifest, shards: Sequence[ShardReport], options: Options) -> TaskData:
     encoder, mode, replaced = manifest["encoder"], manifest["caption_mode"], replaced_rows(manifest)
-    tars = [Tar(layout.dataset / s.file, s.split, s.samples, replaced, mode == "each") for s in shards]
+    tars = [EvaluatedTar(layout.dataset / s.file, s.split, s.samples, replaced, mode == "each") for s in shards]
     pooled = read_tars(tars, PoolVideos(encoder["dim"], mode), options.run, "read")
     videos: dict[Split, Videos] = {}
-    told: dict[Split, list[Tar]] = {}
+    told: dict[Split, list[EvaluatedTar]] = {}
     for split in SPLITS:
         own = [(tar, found) for tar, found in zip(tars, pooled, strict=True) if tar.split == split]
         if own:

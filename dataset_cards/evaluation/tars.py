@@ -28,7 +28,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class Tar:
+class EvaluatedTar:
     """A tar to read.
 
     Attributes:
@@ -67,7 +67,7 @@ class PoolVideos:
     dim: int
     caption_mode: str
 
-    def __call__(self, tar: Tar) -> Videos:
+    def __call__(self, tar: EvaluatedTar) -> Videos:
         """The videos of one tar."""
         return read_videos(tar.rows(), tar.samples, self.dim, self.caption_mode)
 
@@ -80,7 +80,7 @@ class RankFrames:
     labels: tuple[str, ...]
     logits: Logits
 
-    def __call__(self, tar: Tar) -> Ranks:
+    def __call__(self, tar: EvaluatedTar) -> Ranks:
         """The ranks of the labeled videos of one tar."""
         blocks = list(frame_blocks(tar.rows()))
         return frame_ranks(blocks, self.weights, self.labels, self.logits) if blocks else np.empty(0)
@@ -99,9 +99,9 @@ class Read:
 class _ReadTar(Generic[T]):
     """What a process runs."""
 
-    read: Callable[[Tar], T]
+    read: Callable[[EvaluatedTar], T]
 
-    def __call__(self, task: Task[Tar], watch: Watch) -> Iterator[Read]:
+    def __call__(self, task: Task[EvaluatedTar], watch: Watch) -> Iterator[Read]:
         for tar in task.items:
             watch(tar.key)
             found = self.read(tar)
@@ -109,7 +109,9 @@ class _ReadTar(Generic[T]):
             yield Read(tar.key, found, tar.samples)
 
 
-def read_tars(tars: Sequence[Tar], read: Callable[[Tar], T], run: RunOptions, description: str) -> list[T]:
+def read_tars(
+    tars: Sequence[EvaluatedTar], read: Callable[[EvaluatedTar], T], run: RunOptions, description: str
+) -> list[T]:
     """What is found in each tar, in their order.
 
     Args:
@@ -135,7 +137,7 @@ def read_tars(tars: Sequence[Tar], read: Callable[[Tar], T], run: RunOptions, de
     return [found[tar.key] for tar in tars]
 
 
-def join_videos(tars: Sequence[Tar], parts: Sequence[Videos]) -> tuple[Videos, list[Tar]]:
+def join_videos(tars: Sequence[EvaluatedTar], parts: Sequence[Videos]) -> tuple[Videos, list[EvaluatedTar]]:
     """The videos of all tars of a split as one; a video that an earlier tar has is left out.
 
     Args:
@@ -149,7 +151,7 @@ def join_videos(tars: Sequence[Tar], parts: Sequence[Videos]) -> tuple[Videos, l
         return _concatenated(parts), list(tars)
     seen: set[str] = set()
     kept: list[Videos] = []
-    told: list[Tar] = []
+    told: list[EvaluatedTar] = []
     for tar, videos in zip(tars, parts, strict=True):
         again = frozenset(seen.intersection(videos.keys))
         seen.update(videos.keys)

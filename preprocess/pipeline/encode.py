@@ -7,8 +7,8 @@ import functools
 import itertools
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -36,7 +36,7 @@ from preprocess.runtime.protocol import Watch
 from preprocess.runtime.runner import PER_TASK, Task, run_items
 from preprocess.sample_table import keys_of, media_of
 from preprocess.samples import SPLITS, CaptionMode, EncodeReport, Reject, Sample, is_url
-from preprocess.storage import Stamp, location, write_if_changed
+from preprocess.storage import Stamp, is_remote, location, write_if_changed
 
 if TYPE_CHECKING:
     from preprocess.encoders.spec import Precision
@@ -112,9 +112,11 @@ def encode_datasets(
     items = EncodeItems.of(samples, [run.todo for run in runs], listed)
     with ExitStack() as files:
         for run in runs:
+            files.callback(_remove_unfinished, run)
             files.enter_context(run.ledger)
             files.enter_context(run.journal)
-        for report in _reports(items, raw, runs, options, caption_mode) if items else ():
+        reports = files.enter_context(closing(_reports(items, raw, runs, options, caption_mode)))
+        for report in reports if items else ():
             for index in items.targets_of(report.key):
                 if isinstance(report, Reject):
                     runs[index].ledger.add(report)
@@ -186,6 +188,13 @@ def _prepare(
     return _Run(output, triples, ledger, journal, todo, again)
 
 
+def _remove_unfinished(run: _Run) -> None:
+    """Removes what workers were writing when an error or Ctrl-C ended them; in a store, such files never appear."""
+    if not is_remote(run.output.layout.out):
+        with suppress(OSError):
+            run.processed.prepare()
+
+
 def _finish(run: _Run, samples: Sequence[Sample], stamps: Mapping[str, Stamp | None], began: float) -> EncodeReport:
     """Puts rejects and journal in order and notes the numbers of the run."""
     layout, counts, began_any = run.output.layout, run.counts, bool(run.todo.any())
@@ -215,7 +224,7 @@ def _reports(
     runs: Sequence[_Run],
     options: RunOptions,
     caption_mode: CaptionMode,
-) -> Iterator[WrittenSample | Reject]:
+) -> Generator[WrittenSample | Reject, None, None]:
     """Chooses the engine and the executor; yields a report for each item."""
     from preprocess.pipeline.engine import EncodeSamples
     from preprocess.pipeline.targets import EncodeSettings

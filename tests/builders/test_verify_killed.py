@@ -24,7 +24,7 @@ TWO = RunOptions(workers=2)
 class Dying(ScanShards):
     """The real function, in a process that dies on one tar: the first time, or always."""
 
-    def __call__(self, task: Task[verify_module.Tar], watch: Watch) -> Iterator[verify_module.Scanned]:
+    def __call__(self, task: Task[verify_module.VerifiedTar], watch: Watch) -> Iterator[verify_module.Scanned]:
         mark = task.items[0].path.parent.parent / "died"
         if task.items[0].key == "ds_00001.tar" and (not mark.exists() or mark.read_text() == "always"):
             watch("ds_00001.tar")

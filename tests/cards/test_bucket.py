@@ -20,6 +20,7 @@ from dataset_cards.card import write_card
 from dataset_cards.card_inputs import read_card_inputs
 from dataset_cards.evaluation.run import Options, evaluate
 from preprocess.formats.layout import Layout
+from preprocess.runtime.options import RunOptions
 from preprocess.storage import files_below, keep_copies, location
 from tests.cards.small import SPEC, pack, samples
 from tests.object_store import copy_folder
@@ -48,7 +49,7 @@ def test_evaluation_card_and_verification(both: tuple[Layout, Layout], proxy: Pr
         with keep_copies():
             evaluated = evaluate(layout, Options(tasks=("linear-probe", "leakage")))
             write_card(read_card_inputs(SPEC, layout))
-        found.append((evaluated, verify(layout.dataset), verify(layout.dataset, workers=2)))
+        found.append((evaluated, verify(layout.dataset), verify(layout.dataset, run=RunOptions(workers=2))))
     assert found[0] == found[1]
     tars = [path for what, path in proxy.log if what == "get" and path.endswith(".tar")]
     here, there = both

@@ -20,6 +20,7 @@ from preprocess.formats.tar import iter_triples
 from preprocess.formats.triples import triple_meta
 from preprocess.pipeline.pack import pack_dataset
 from preprocess.samples import DatasetSpec, Sample, Triple, canonical_json
+from preprocess.storage import mapped
 
 SPEC = DatasetSpec("demo", "CLIP-Demo", "mit", "", "", ("en",), (), "")
 ENCODING = {
@@ -77,7 +78,7 @@ def test_a_member_added_to_the_table_is_packed_indexed_and_read(
         assert [name.partition(".")[2] for name in names] == ["npy", "txt", "json", "norm"] * 5
     index = ShardIndex(tar)
     assert index.places.shape == (5, 4, 2)
-    assert _fast_index(tar) is not None, "the fast way knows the table too"
+    assert _fast_index(mapped(tar)) is not None, "the fast way knows the table too"
     for source in (iter_triples(tar), map(index.triple, range(5))):
         read = [(members.parse_json(one.json, "")["key"], bytes(one.more[0]).decode()) for one in source]
         assert dict(read) == expected

@@ -97,7 +97,7 @@ hub, answers = recipes.load("hub"), []
 for raw, options, decode in json.loads(sys.argv[1]):
     folder = location(hub.address(raw))
     try:
-        entries = recipes.entries(hub, folder, RecipeOptions(**options))
+        entries = list(recipes.entries(hub, folder, RecipeOptions(**options)))
     except UserError as error:
         answers.append(str(error))
         continue

@@ -11,13 +11,13 @@ import pytest
 
 from dataset_cards.card_inputs import rows
 from dataset_cards.evaluation.features import one_per_video, read_videos
-from dataset_cards.evaluation.tars import PoolVideos, RankFrames, Tar, join_videos, read_tars
+from dataset_cards.evaluation.tars import EvaluatedTar, PoolVideos, RankFrames, join_videos, read_tars
 from dataset_cards.evaluation.zero_shot import Logits
 from preprocess.runtime.options import RunOptions
 from tests.cards.small import pack, samples
 
 
-def pooled(tars: list[Tar], mode: str, workers: int = 1) -> tuple[object, list[Tar]]:
+def pooled(tars: list[EvaluatedTar], mode: str, workers: int = 1) -> tuple[object, list[EvaluatedTar]]:
     return join_videos(tars, read_tars(tars, PoolVideos(8, mode), RunOptions(workers=workers), "read"))
 
 
@@ -29,7 +29,7 @@ def test_as_in_one_pass(tmp_path: Path, once: bool) -> None:
     if once:
         paths.append(paths[0].rename(paths[0].with_name("ds_00009.tar")))
         paths[0].write_bytes(paths[-1].read_bytes())
-    tars = [Tar(path, "train", 4, once=once) for path in paths]
+    tars = [EvaluatedTar(path, "train", 4, once=once) for path in paths]
     whole = chain.from_iterable(map(rows, paths))
     expected = read_videos(one_per_video(whole) if once else whole, 16, 8, "first")
     videos, told = pooled(tars, "first")
@@ -46,7 +46,7 @@ def test_as_in_one_pass(tmp_path: Path, once: bool) -> None:
 
 def test_worker_processes_find_the_same(tmp_path: Path) -> None:
     made = [dataclasses.replace(one, split="train") for one in samples(8)]
-    tars = [Tar(path, "train", 4) for path in sorted(pack(tmp_path, made).dataset.glob("ds_*.tar"))]
+    tars = [EvaluatedTar(path, "train", 4) for path in sorted(pack(tmp_path, made).dataset.glob("ds_*.tar"))]
     one, two = (pooled(tars, "first", workers)[0] for workers in (1, 2))
     assert one.keys == two.keys  # type: ignore[attr-defined]
     np.testing.assert_array_equal(one.mean, two.mean)  # type: ignore[attr-defined]

@@ -2,7 +2,8 @@
 
     .venv/bin/python benchmarks/startup.py [--clips 40] [--rounds 5]
 
-The first triple is there when the first batch has been encoded, by ViT-B/32 with random weights.
+The first triple is there when the first batch has been encoded, by ViT-B/32 with random weights. What importing torch,
+torchvision and transformers takes is the bound for an engine that needs all of them.
 """
 
 from __future__ import annotations
@@ -62,6 +63,8 @@ def main() -> None:
             )
             for engine in engines()
         ]
+        imported = "import torch, torchvision.transforms.v2.functional, transformers.modeling_layers"
+        contenders.append(Command("imports of the libraries alone", "bound", [sys.executable, "-c", imported]))
         bench.case("start of encode to its first triple", "starts", 1, contenders, show="seconds")
         bench.write()
 

@@ -7,7 +7,7 @@ import functools
 import itertools
 import time
 from collections import Counter
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -127,20 +127,29 @@ def encode_datasets(
     return [_finish(run, samples, stamps, began) for run in runs]
 
 
-def start_imports(raw: str, layouts: Sequence[Layout], options: RunOptions) -> None:
+def start_imports(raw: str, layouts: Sequence[Layout], options: RunOptions, engine: str | None = None) -> None:
     """Lets workers on this machine import their libraries while this process still lists samples and hashes weights.
 
     What they import takes several seconds, and more than all else before the first batch.
+
+    Args:
+        raw: The raw folder, as a path or URL.
+        layouts: The outputs.
+        options: Runtime options; other executors than the local one are not started here.
+        engine: What the user names; None for those that the outputs were made with.
     """
     if options.executor == "local":
-        make_executor(options, _preload(raw, layouts))
+        made_with = {read_json(layout.encoding).get("encoder", {}).get("engine", "torch") for layout in layouts}
+        make_executor(options, _preload(raw, layouts, {engine} if engine else made_with))
 
 
-def _preload(raw: str, layouts: Sequence[Layout]) -> tuple[str, ...]:
-    from preprocess.pipeline.engine import PRELOAD
+def _preload(raw: str, layouts: Sequence[Layout], engines: Collection[str]) -> tuple[str, ...]:
+    from preprocess.pipeline.engine import PRELOAD, PRELOAD_MODELS
 
     places = [location(raw), *(layout.out for layout in layouts)]
-    return tuple(dict.fromkeys((*PRELOAD, *(module for place in places for module in storage.modules(place)))))
+    models = PRELOAD_MODELS if "torch" in engines else ()
+    stores = (module for place in places for module in storage.modules(place))
+    return tuple(dict.fromkeys((*PRELOAD, *models, *stores)))
 
 
 def _stamps(
@@ -229,9 +238,10 @@ def _reports(
     from preprocess.pipeline.engine import EncodeSamples
     from preprocess.pipeline.targets import EncodeSettings
 
-    for run in runs:
-        options = dataclasses.replace(options, device=engine_device(run.output.encoding.engine, options.device))
-    preload = _preload(raw, [run.output.layout for run in runs])
+    engines = {run.output.encoding.engine for run in runs}
+    for engine in engines:
+        options = dataclasses.replace(options, device=engine_device(engine, options.device))
+    preload = _preload(raw, [run.output.layout for run in runs], engines)
     executor = make_executor(options, preload)
     with waiting("looking for GPUs"):
         from preprocess.encoders.devices import choose_device

@@ -28,9 +28,11 @@ PRELOAD = (
     "preprocess.pipeline.engine",
     "preprocess.encoders.torch_encoder",
     "torchvision.transforms.v2.functional",
-    "transformers.modeling_layers",  # nearly all that a model of `transformers` imports
 )
 """What workers find imported; none of it touches a GPU."""
+
+PRELOAD_MODELS = ("transformers.modeling_layers",)
+"""Nearly all that a model of `transformers` imports; what OpenVINO has converted needs none of it."""
 
 
 Decoded = tuple[EncodeItem, tuple[DecodedMedia, ...]]

@@ -145,7 +145,7 @@ def _embed(
     manifest: Manifest, samples: Sequence[Sample], raw: str, layout: Layout, model: ModelFiles, options: RunOptions
 ) -> Iterator[tuple[str, NDArray[np.float32] | Reject]]:
     """Key and vectors of each sample, made in worker processes; nothing is written."""
-    from preprocess.pipeline.engine import PRELOAD, EmbedSamples
+    from preprocess.pipeline.engine import PRELOAD, PRELOAD_MODELS, EmbedSamples
     from preprocess.pipeline.targets import EncodeItem, EncoderTarget, EncodeSettings
 
     spec = encoder_spec(model)
@@ -160,7 +160,9 @@ def _embed(
     )
     settings = EncodeSettings(raw, Sampling.from_json(manifest["sampling"]), manifest["caption_mode"], (target,))
     embed, items = EmbedSamples(settings), [EncodeItem(sample, (0,)) for sample in samples]
-    for report in run_items(items, embed, options, preload=PRELOAD, description="encode again", unit=" samples"):
+    for report in run_items(
+        items, embed, options, preload=(*PRELOAD, *PRELOAD_MODELS), description="encode again", unit=" samples"
+    ):
         yield report.key, report if isinstance(report, Reject) else report.vectors[0]
 
 

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from preprocess.pipeline.targets import EncodeItem, EncoderTarget
     from preprocess.pipeline.write import WrittenSample
 
+_PER_WORKER_TASK = 128  # each task may end with a batch that is not full; samples are reported one by one all the same
 _PER_DEVICE_TASK = 1_024  # samples that an executor other than this process hands to the devices of one machine
 
 
@@ -259,7 +260,7 @@ def _reports(
     sampling = Sampling.from_json(runs[0].output.encoding.record["sampling"])
     settings = EncodeSettings(raw, sampling, caption_mode, targets)
     fn: Callable[[Task[EncodeItem], Watch], Iterator[WrittenSample | Reject]] = EncodeSamples(settings)
-    per_task = PER_TASK
+    per_task = _PER_WORKER_TASK if executor.machine is None else PER_TASK
     if not on_cpu:
         from preprocess.pipeline.feed import EncodeOnDevices
 
@@ -277,6 +278,7 @@ def _reports(
         waiting_for="loading the model" if len(targets) == 1 else "loading the models",
         unit=" videos",
         counted="frames",
+        fill=max(target.batch_size for target in targets) if on_cpu else 0,
         direct=not on_cpu,
     )
 

@@ -74,6 +74,7 @@ def run_items(
     waiting_for: str = "starting workers",
     unit: str = " items",
     counted: str | None = None,
+    fill: int = 0,
     direct: bool = False,
 ) -> Generator[Report | Reject, None, None]:
     """Yields one report or Reject per item, in any order.
@@ -88,6 +89,8 @@ def run_items(
         waiting_for: What happens before the first report; shown until then, in place of the bar.
         unit: Of the items in the progress bar.
         counted: Attribute of the reports that is summed for a second rate, such as `frames`.
+        fill: How much of `counted` a task should hold at least, as far as the reports tell: of rows, those of a batch,
+            since a batch that is not full takes as long as one that is.
         direct: Whether an actor of a cluster runs `fn` itself, a task of `per_task` items at a time, and starts no
             worker processes: `fn` starts its own, or the work is of one core and decodes nothing.
 
@@ -100,8 +103,12 @@ def run_items(
         fn = OnMachine(fn, options, per_task, preload)
         least = options.workers or executor.machine.cores
         per_task *= _TASKS_PER_CORE * least
-    total, began = 0, time.monotonic()
-    reports = _tracked(executor, cut(items, executor.slots, per_task, least), fn, len(items))
+    total, reported, began = 0, 0, time.monotonic()
+
+    def smallest() -> int:
+        return max(least, -(-fill * reported // total)) if total else least
+
+    reports = _tracked(executor, cut(items, executor.slots, per_task, smallest), fn, len(items))
     shown = description is not None
     with closing(reports), ExitStack() as line:
         with waiting(waiting_for, shown=shown):
@@ -109,6 +116,7 @@ def run_items(
         bar = line.enter_context(progress(len(items), unit, description or "", shown=shown))
         for report in itertools.chain(first, reports):
             bar.update()
+            reported += 1
             if counted is not None:
                 total += getattr(report, counted, 0)  # a Reject counts nothing
                 bar.set_postfix_str(f"{total / max(time.monotonic() - began, 1e-9):.0f} {counted}/s", refresh=False)
@@ -166,11 +174,13 @@ def _workers_here(options: RunOptions, preload: tuple[str, ...]) -> LocalExecuto
     return LocalExecutor.from_options(options, preload).keeping_workers()
 
 
-def cut(items: Sequence[Item], slots: int, per_task: int = PER_TASK, least: int = 1) -> Iterator[Task[Item]]:
+def cut(
+    items: Sequence[Item], slots: int, per_task: int = PER_TASK, least: int | Callable[[], int] = 1
+) -> Iterator[Task[Item]]:
     """Cuts items into tasks sized by what is left (guided self-scheduling), so that no slot is idle at the end.
 
-    A task holds 1 / (2 · slots) of the remaining items, between `least` and `per_task`. With one slot there is nothing
-    to balance, and every task is as large as allowed.
+    A task holds 1 / (2 · slots) of the remaining items, between `least`, which may be asked for each task, and
+    `per_task`. With one slot there is nothing to balance, and every task is as large as allowed.
 
     Examples:
         >>> [len(task.items) for task in cut(range(40), slots=2, per_task=8)]
@@ -178,7 +188,8 @@ def cut(items: Sequence[Item], slots: int, per_task: int = PER_TASK, least: int 
     """
     index = first = 0
     while left := len(items) - first:
-        size = min(per_task, left, left if slots == 1 else max(least, -(-left // (2 * slots))))
+        smallest = least() if callable(least) else least
+        size = min(per_task, left, left if slots == 1 else max(smallest, -(-left // (2 * slots))))
         yield Task(index, tuple(items[first : first + size]))
         index, first = index + 1, first + size
 

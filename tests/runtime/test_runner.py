@@ -36,6 +36,12 @@ class Done:
 
 
 @dataclass(frozen=True)
+class Counted:
+    key: str
+    rows: int
+
+
+@dataclass(frozen=True)
 class Work:
     """Handles items by what their name asks for; `folder` remembers across processes how often each was begun."""
 
@@ -164,6 +170,27 @@ def test_tasks_are_cut_by_what_is_left() -> None:
         assert [item for task in tasks for item in task.items] == items[:count]
         assert all(task.items for task in tasks)
         assert all(len(task.items) >= 5 for task in tasks[:-1])
+
+
+def test_tasks_get_no_smaller_than_what_fills_a_batch() -> None:
+    """As far as the reports tell: ten rows an item, so that four items hold at least the 32 rows of a batch."""
+    sizes: list[int] = []
+
+    def ten_rows(task: Task[Item], watch: Watch) -> Iterator[Counted]:
+        sizes.append(len(task.items))
+        for item in task.items:
+            yield Counted(item.key, 10)
+
+    register_executor("two slots", lambda options, preload=(): InlineExecutor(slots=2))
+    items = [Item(str(i)) for i in range(100)]
+    options = RunOptions(executor="two slots")
+    assert len(list(run_items(items, ten_rows, options, per_task=50, counted="rows", fill=32))) == 100
+    assert sizes[0] == 25, "by what is left"
+    assert sum(sizes) == 100
+    assert min(sizes[:-1]) == 4
+    sizes.clear()
+    assert len(list(run_items(items, ten_rows, options, per_task=50, counted="rows"))) == 100
+    assert min(sizes) == 1
 
 
 # --- choosing an executor, and the options ----------------------------------------------------------------------------

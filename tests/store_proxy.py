@@ -116,16 +116,23 @@ class Proxy:
     @classmethod
     @contextmanager
     def before(cls, target: str) -> Iterator[Proxy]:
-        """Stands in front of a server; `AWS_ENDPOINT_URL` names it while the block runs."""
+        """Stands in front of a server; `AWS_ENDPOINT_URL` names it while the block runs.
+
+        fsspec keeps file systems, with the endpoint of the time when they were made: those of before are forgotten.
+        """
+        from s3fs import S3FileSystem
+
         proxy = cls(target)
         thread = threading.Thread(target=proxy._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
         thread.start()
         before = os.environ.get("AWS_ENDPOINT_URL")
         os.environ["AWS_ENDPOINT_URL"] = proxy.address
+        S3FileSystem.clear_instance_cache()
         try:
             yield proxy
         finally:
             os.environ["AWS_ENDPOINT_URL"] = before or ""
+            S3FileSystem.clear_instance_cache()
             proxy._server.shutdown()
             proxy._server.server_close()
 

@@ -51,6 +51,7 @@ def test_evaluation_card_and_verification(both: tuple[Layout, Layout], proxy: Pr
             write_card(read_card_inputs(SPEC, layout))
         found.append((evaluated, verify(layout.dataset), verify(layout.dataset, run=RunOptions(workers=2))))
     assert found[0] == found[1]
+    assert not found[0][1].findings
     tars = [path for what, path in proxy.log if what == "get" and path.endswith(".tar")]
     here, there = both
     made = {str(path.relative_to(here.out)): path.read_bytes() for path in here.out.rglob("*") if path.is_file()}

@@ -1,6 +1,7 @@
 """The engines that run an encoder's forward pass, by name: `torch`, and `openvino` for CPUs.
 
-check_engine("openvino", device="auto")
+check_engine("openvino")             # "openvino", if it is installed
+engine_device("openvino", "auto")    # "cpu"
 """
 
 from __future__ import annotations

@@ -9,7 +9,6 @@ compared with what was found.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -40,9 +39,8 @@ from preprocess.formats.manifest import MANIFEST_FILE, Manifest
 from preprocess.formats.shards import PER_SHARD, SHARD_NAME
 from preprocess.formats.splits import SIZES_FILE, SPLITS_FILE, read_sizes, read_splits
 from preprocess.runtime.options import ONE_WORKER, RunOptions
-from preprocess.runtime.protocol import Watch
-from preprocess.runtime.runner import Task, run_items
-from preprocess.samples import Reject, ShardReport, Split
+from preprocess.runtime.tars import TarItem, of_each_tar
+from preprocess.samples import ShardReport, Split
 from preprocess.storage import fingerprints, reaching
 
 T = TypeVar("T")
@@ -128,65 +126,19 @@ def scan_shards(paths: Sequence[Path], expected: SampleSchema, run: RunOptions) 
     """
     if len(paths) <= 1 and run.executor == "local":
         run = replace(run, workers=1)
-    # Tars are mapped, and what is mapped counts as memory of a process, although it can be dropped at any time.
-    where = replace(run.for_tars(), memory_limit=sys.maxsize)
-    found: dict[str, ShardScan] = {}
-    for scanned in run_items(
-        [VerifiedTar(path) for path in paths],
-        ScanShards(expected),
-        where,
-        per_task=1,
-        preload=("builders.shard_check",),
-        description="verify",
-        unit=" tars",
-        direct=True,
-    ):
-        if isinstance(scanned, Reject):
-            raise UserError(
-                f"a process that read {scanned.key} died twice: {scanned.message}", "Use fewer --workers, such as 1."
-            )
-        found[scanned.key] = scanned.scan
-    return [found[path.name] for path in paths]
+    tars = [TarItem(path) for path in paths]
+    return of_each_tar(tars, ScanTar(expected), run, "verify", preload=("builders.shard_check",))
 
 
 @dataclass(frozen=True, slots=True)
-class VerifiedTar:
-    """A tar to read; its key is its name."""
-
-    path: Path
-
-    @property
-    def key(self) -> str:
-        """Its name."""
-        return self.path.name
-
-    @property
-    def split(self) -> Split:
-        """Of a Reject, where it plays no part."""
-        return "train"
-
-
-@dataclass(frozen=True, slots=True)
-class Scanned:
-    """A tar that was read."""
-
-    key: str
-    scan: ShardScan
-
-
-@dataclass(frozen=True, slots=True)
-class ScanShards:
-    """What a worker process runs."""
+class ScanTar:
+    """Scans a tar, whatever process that is in."""
 
     expected: SampleSchema
 
-    def __call__(self, task: Task[VerifiedTar], watch: Watch) -> Iterator[Scanned]:
-        """Yields what is in each tar."""
-        for tar in task.items:
-            watch(tar.key)
-            scan = scan_shard(tar.path, self.expected)
-            watch(None)
-            yield Scanned(tar.key, scan)
+    def __call__(self, tar: TarItem) -> ShardScan:
+        """What is in it; see `scan_shard`."""
+        return scan_shard(tar.path, self.expected)
 
 
 def _read(read: Callable[[Path], T], path: Path, code: str, found: list[Finding]) -> T | None:

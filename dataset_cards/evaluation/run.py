@@ -26,7 +26,7 @@ from dataset_cards.evaluation.metrics import accuracy
 from dataset_cards.evaluation.moment_retrieval import evaluate_split
 from dataset_cards.evaluation.retrieval import retrieval
 from dataset_cards.evaluation.strips import caption_strip, label_strip
-from dataset_cards.evaluation.tars import EvaluatedTar, PoolVideos, RankFrames, join_videos, read_tars
+from dataset_cards.evaluation.tars import EvaluatedTar, PoolVideos, RankFrames, join_videos
 from dataset_cards.evaluation.text import encoder_files
 from dataset_cards.evaluation.zero_shot import (
     IMAGE_TEMPLATES,
@@ -43,6 +43,7 @@ from preprocess.formats.layout import Layout, json_bytes, read_json
 from preprocess.formats.manifest import MANIFEST_FILE, Manifest
 from preprocess.formats.manifest import read as read_manifest
 from preprocess.runtime.options import ONE_WORKER, RunOptions
+from preprocess.runtime.tars import of_each_tar
 from preprocess.samples import JSON, SPLITS, ShardReport, Split
 from preprocess.storage import make_folder, write_if_changed
 
@@ -199,7 +200,7 @@ def zero_shot(data: TaskData, options: Options) -> JSON | None:
     tested = data.tested(labeled=True)
     last = tested[-1]
     tars = [tar for split in tested for tar in data.tars[split]]
-    found = read_tars(tars, RankFrames(weights, labels, logits), options.run, "zero-shot")
+    found = of_each_tar(tars, RankFrames(weights, labels, logits), options.run, "zero-shot")
     splits: JSON = {}
     for split in tested:
         videos = data.videos[split]
@@ -300,7 +301,7 @@ def leakage(data: TaskData, options: Options) -> JSON | None:
 def _data(layout: Layout, manifest: Manifest, shards: Sequence[ShardReport], options: Options) -> TaskData:
     encoder, mode, replaced = manifest["encoder"], manifest["caption_mode"], replaced_rows(manifest)
     tars = [EvaluatedTar(layout.dataset / s.file, s.split, s.samples, replaced, mode == "each") for s in shards]
-    pooled = read_tars(tars, PoolVideos(encoder["dim"], mode), options.run, "read")
+    pooled = of_each_tar(tars, PoolVideos(encoder["dim"], mode), options.run, "read")
     videos: dict[Split, Videos] = {}
     told: dict[Split, list[EvaluatedTar]] = {}
     for split in SPLITS:

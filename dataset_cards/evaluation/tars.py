@@ -1,15 +1,12 @@
 """What evaluation reads of whole tars, one tar a task: pooled videos, and the ranks of the labels of their frames.
 
-read_tars(tars, PoolVideos(dim=512, caption_mode="first"), run, "read")    # the videos of each tar, in their order
+of_each_tar(tars, PoolVideos(dim=512, caption_mode="first"), run, "read")    # the videos of each tar, in their order
 """
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any, Generic, TypeVar
 
 import numpy as np
 
@@ -18,39 +15,22 @@ from dataset_cards.evaluation.features import Matrix, Videos, frame_blocks, one_
 from dataset_cards.evaluation.metrics import Ranks
 from dataset_cards.evaluation.zero_shot import Logits, frame_ranks
 from dataset_cards.statistics import Row
-from preprocess.errors import UserError
-from preprocess.runtime.options import RunOptions
-from preprocess.runtime.protocol import Watch
-from preprocess.runtime.runner import Task, run_items
-from preprocess.samples import Reject, Split
-
-T = TypeVar("T")
+from preprocess.runtime.tars import TarItem
 
 
 @dataclass(frozen=True, slots=True)
-class EvaluatedTar:
-    """A tar to read.
+class EvaluatedTar(TarItem):
+    """A tar of which some rows are read.
 
     Attributes:
-        path: Where it is.
-        split: Its split.
-        samples: How many triples it has at most.
         without: Ids of rows that later ones replace.
         once: Whether a video has a row per caption, of which the first is read.
         seen: With `once`, keys of videos that earlier tars have, too.
     """
 
-    path: Path
-    split: Split
-    samples: int
     without: Collection[str] = ()
     once: bool = False
     seen: frozenset[str] = frozenset()
-
-    @property
-    def key(self) -> str:
-        """Its name."""
-        return self.path.name
 
     def rows(self) -> Iterator[Row]:
         """Its samples, one per video."""
@@ -84,57 +64,6 @@ class RankFrames:
         """The ranks of the labeled videos of one tar."""
         blocks = list(frame_blocks(tar.rows()))
         return frame_ranks(blocks, self.weights, self.labels, self.logits) if blocks else np.empty(0)
-
-
-@dataclass(frozen=True, slots=True)
-class Read:
-    """What was found in a tar."""
-
-    key: str
-    found: Any
-    samples: int
-
-
-@dataclass(frozen=True, slots=True)
-class _ReadTar(Generic[T]):
-    """What a process runs."""
-
-    read: Callable[[EvaluatedTar], T]
-
-    def __call__(self, task: Task[EvaluatedTar], watch: Watch) -> Iterator[Read]:
-        for tar in task.items:
-            watch(tar.key)
-            found = self.read(tar)
-            watch(None)
-            yield Read(tar.key, found, tar.samples)
-
-
-def read_tars(
-    tars: Sequence[EvaluatedTar], read: Callable[[EvaluatedTar], T], run: RunOptions, description: str
-) -> list[T]:
-    """What is found in each tar, in their order.
-
-    Args:
-        tars: With different names.
-        read: `PoolVideos` or `RankFrames`.
-        run: Where tars are read.
-        description: Of the progress bar.
-
-    Raises:
-        UserError: A tar is damaged, or a process died twice on it.
-    """
-    # Tars are mapped, and what is mapped counts as memory of a process, although it can be dropped at any time.
-    where = replace(run.for_tars(), memory_limit=sys.maxsize)
-    found: dict[str, T] = {}
-    for report in run_items(
-        tars, _ReadTar(read), where, per_task=1, description=description, unit=" tars", counted="samples", direct=True
-    ):
-        if isinstance(report, Reject):
-            raise UserError(
-                f"a process that read {report.key} died twice: {report.message}", "Use fewer --workers, such as 1."
-            )
-        found[report.key] = report.found
-    return [found[tar.key] for tar in tars]
 
 
 def join_videos(tars: Sequence[EvaluatedTar], parts: Sequence[Videos]) -> tuple[Videos, list[EvaluatedTar]]:

@@ -4,33 +4,31 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
 from builders import verify as verify_module
+from builders.shard_check import ShardScan
 from preprocess.errors import UserError
 from preprocess.runtime.options import RunOptions
-from preprocess.runtime.protocol import Watch
-from preprocess.runtime.runner import Task
+from preprocess.runtime.tars import TarItem
 
-ScanShards = verify_module.ScanShards
+ScanTar = verify_module.ScanTar
 TWO = RunOptions(workers=2)
 
 
 @dataclass(frozen=True, slots=True)
-class Dying(ScanShards):
+class Dying(ScanTar):
     """The real function, in a process that dies on one tar: the first time, or always."""
 
-    def __call__(self, task: Task[verify_module.VerifiedTar], watch: Watch) -> Iterator[verify_module.Scanned]:
-        mark = task.items[0].path.parent.parent / "died"
-        if task.items[0].key == "ds_00001.tar" and (not mark.exists() or mark.read_text() == "always"):
-            watch("ds_00001.tar")
+    def __call__(self, tar: TarItem) -> ShardScan:
+        mark = tar.path.parent.parent / "died"
+        if tar.key == "ds_00001.tar" and (not mark.exists() or mark.read_text() == "always"):
             mark.touch()
             os.kill(os.getpid(), signal.SIGKILL)
-        yield from ScanShards.__call__(self, task, watch)
+        return ScanTar.__call__(self, tar)
 
 
 def test_a_process_that_dies_once_costs_nothing_and_twice_is_an_error(
@@ -39,7 +37,7 @@ def test_a_process_that_dies_once_costs_nothing_and_twice_is_an_error(
     folder = make_dataset()
     expected = verify_module.verify(folder, run=TWO)
     assert not expected.findings
-    monkeypatch.setattr(verify_module, "ScanShards", Dying)
+    monkeypatch.setattr(verify_module, "ScanTar", Dying)
     assert verify_module.verify(folder, run=TWO) == expected
     assert (folder.parent / "died").exists()
     (folder.parent / "died").write_text("always")

@@ -11,14 +11,15 @@ import pytest
 
 from dataset_cards.card_inputs import rows
 from dataset_cards.evaluation.features import one_per_video, read_videos
-from dataset_cards.evaluation.tars import EvaluatedTar, PoolVideos, RankFrames, join_videos, read_tars
+from dataset_cards.evaluation.tars import EvaluatedTar, PoolVideos, RankFrames, join_videos
 from dataset_cards.evaluation.zero_shot import Logits
 from preprocess.runtime.options import RunOptions
+from preprocess.runtime.tars import of_each_tar
 from tests.cards.small import pack, samples
 
 
 def pooled(tars: list[EvaluatedTar], mode: str, workers: int = 1) -> tuple[object, list[EvaluatedTar]]:
-    return join_videos(tars, read_tars(tars, PoolVideos(8, mode), RunOptions(workers=workers), "read"))
+    return join_videos(tars, of_each_tar(tars, PoolVideos(8, mode), RunOptions(workers=workers), "read"))
 
 
 @pytest.mark.parametrize("once", [False, True])
@@ -41,7 +42,7 @@ def test_as_in_one_pass(tmp_path: Path, once: bool) -> None:
     assert [row[3]["key"] for tar in told for row in tar.rows()] == list(expected.keys)
     labels = tuple(sorted({str(label) for label in expected.labels}))
     rank = RankFrames(np.eye(len(labels), 8, dtype=np.float32), labels, Logits("softmax", 10.0))
-    assert [len(found) for found in read_tars(told, rank, RunOptions(workers=1), "rank")] == [4] * 3 + [0] * once
+    assert [len(found) for found in of_each_tar(told, rank, RunOptions(workers=1), "rank")] == [4] * 3 + [0] * once
 
 
 def test_worker_processes_find_the_same(tmp_path: Path) -> None:

@@ -194,7 +194,7 @@ bench: $(VENV)/.dev ## measure speed and memory, next to other libraries (hours;
 
 bench-peers: $(patsubst benchmarks/peers/%.txt,bench-peer-%,$(filter-out %.no-deps.txt,$(wildcard benchmarks/peers/*.txt)))
 bench-peers: ## install the libraries that `make bench` compares with (PEERS=: where; 7 GB)
-# What does not install is no error: `failed.txt` holds the reason, and the result of a benchmark says it.
+# A library that does not install is not an error: `failed.txt` holds the reason, and benchmark results state it.
 bench-peer-%: benchmarks/peers/%.txt
 	@test -x "$$PEERS/$*/bin/python" || $(PYTHON) -m venv "$$PEERS/$*"
 	@rm -f "$$PEERS/$*/failed.txt"

@@ -47,6 +47,7 @@ WORDS = {
     "pyproject.toml": "the package; settings of ruff, mypy, pytest, coverage and the import contracts",
     "requirements-dev.txt": "tools for tests, lint, types and coverage",
     "requirements-explore.txt": "for the explorer's page only",
+    "requirements-openvino.txt": "for the engine OpenVINO only",
     "requirements-ray.txt": "for the executor on Ray only",
     "requirements-gradio.txt": "Gradio, which is installed without its dependencies",
     "requirements-long-video.txt": "for long-video training sets only",

@@ -38,7 +38,7 @@ def machine() -> dict[str, Any]:
 
 
 def gpus() -> list[str]:
-    """Their names, by `nvidia-smi`; nothing where there is no such program."""
+    """Names of the GPUs as `nvidia-smi` prints them; empty if it is not installed."""
     program = shutil.which("nvidia-smi")
     if program is None:
         return []

@@ -114,7 +114,7 @@ class Case:
         return max(ran, key=lambda one: one.rate, default=None)
 
     def ratio(self) -> Spread | None:
-        """The best of ours to the best peer; none where there is no peer."""
+        """The best of ours to the best peer; None without a peer."""
         ours, peer = self.best("ours"), self.best("peer")
         return None if ours is None or peer is None else ratio(ours, peer)
 

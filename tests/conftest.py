@@ -54,7 +54,7 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
 def imports_of_workers(request: pytest.FixtureRequest) -> None:
     """The first call that starts workers decides what those of all tests find imported; without this, not torch."""
     if len({item.path for item in request.session.items}) > 10:
-        from preprocess.pipeline.engine import PRELOAD
+        from preprocess.pipeline.preload import PRELOAD
         from preprocess.runtime.local import start_fork_server
 
         start_fork_server((*PRELOAD, "transformers.models.clip.modeling_clip", "builders.shard_check"))

@@ -157,9 +157,10 @@ def run_encode(
     part: Slice | None = None,
 ) -> None:
     """Encodes the outputs of a dataset and prints what became of them; of a `part`, only the samples of that slice."""
-    from preprocess.pipeline.encode import encode_datasets, start_imports
+    from preprocess.pipeline.encode import encode_datasets
     from preprocess.pipeline.index import list_source, write_samples
     from preprocess.pipeline.outputs import differing_samples, only_runs, resolve_outputs, resolve_sources
+    from preprocess.pipeline.preload import start_imports
     from preprocess.pipeline.slices import begin_slice, finish_slice, refuse_whole
 
     models = [(layout.of_slice(part), model) for layout, model in models]

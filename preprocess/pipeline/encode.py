@@ -7,7 +7,7 @@ import functools
 import itertools
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from preprocess import storage
 from preprocess.console import waiting
 from preprocess.encoders import encoder_spec
 from preprocess.encoders.engines import engine_device
@@ -27,6 +26,7 @@ from preprocess.pipeline import plan
 from preprocess.pipeline.index import still_rejected
 from preprocess.pipeline.journal import Journal
 from preprocess.pipeline.ledger import Ledger
+from preprocess.pipeline.preload import modules
 from preprocess.pipeline.settings import Encoding
 from preprocess.pipeline.targets import EncodeItems
 from preprocess.runtime.devices import devices_of_actor, for_devices
@@ -36,7 +36,7 @@ from preprocess.runtime.protocol import Watch
 from preprocess.runtime.runner import PER_TASK, Task, run_items
 from preprocess.sample_table import keys_of, media_of
 from preprocess.samples import SPLITS, CaptionMode, EncodeReport, Reject, Sample, is_url
-from preprocess.storage import Stamp, is_remote, location, write_if_changed
+from preprocess.storage import Stamp, is_remote, write_if_changed
 
 if TYPE_CHECKING:
     from preprocess.encoders.spec import Precision
@@ -111,46 +111,13 @@ def encode_datasets(
     ]
     listed = stamps if is_url(raw) else {}  # of a local file it costs nothing to look again
     items = EncodeItems.of(samples, [run.todo for run in runs], listed)
-    with ExitStack() as files:
+    try:
+        _run_all(items, raw, runs, options, caption_mode, stamps)
+    except BaseException:
         for run in runs:
-            files.callback(_remove_unfinished, run)
-            files.enter_context(run.ledger)
-            files.enter_context(run.journal)
-        reports = files.enter_context(closing(_reports(items, raw, runs, options, caption_mode)))
-        for report in reports if items else ():
-            for index in items.targets_of(report.key):
-                if isinstance(report, Reject):
-                    runs[index].ledger.add(report)
-                    runs[index].journal.add(report.key, stamps.get(report.key))
-                else:
-                    runs[index].counts.update(written=1, frames=report.rows[index], bytes=report.sizes[index])
-                    runs[index].journal.add(report.key, report.stamp)
+            _remove_unfinished(run)
+        raise
     return [_finish(run, samples, stamps, began) for run in runs]
-
-
-def start_imports(raw: str, layouts: Sequence[Layout], options: RunOptions, engine: str | None = None) -> None:
-    """Lets workers on this machine import their libraries while this process still lists samples and hashes weights.
-
-    What they import takes several seconds, and more than all else before the first batch.
-
-    Args:
-        raw: The raw folder, as a path or URL.
-        layouts: The outputs.
-        options: Runtime options; other executors than the local one are not started here.
-        engine: What the user names; None for those that the outputs were made with.
-    """
-    if options.executor == "local":
-        made_with = {read_json(layout.encoding).get("encoder", {}).get("engine", "torch") for layout in layouts}
-        make_executor(options, _preload(raw, layouts, {engine} if engine else made_with))
-
-
-def _preload(raw: str, layouts: Sequence[Layout], engines: Collection[str]) -> tuple[str, ...]:
-    from preprocess.pipeline.engine import PRELOAD, PRELOAD_MODELS
-
-    places = [location(raw), *(layout.out for layout in layouts)]
-    models = PRELOAD_MODELS if "torch" in engines else ()
-    stores = (module for place in places for module in storage.modules(place))
-    return tuple(dict.fromkeys((*PRELOAD, *models, *stores)))
 
 
 def _stamps(
@@ -198,8 +165,35 @@ def _prepare(
     return _Run(output, triples, ledger, journal, todo, again)
 
 
+def _run_all(
+    items: EncodeItems,
+    raw: str,
+    runs: Sequence[_Run],
+    options: RunOptions,
+    caption_mode: CaptionMode,
+    stamps: Mapping[str, Stamp | None],
+) -> None:
+    """Encodes all items; notes in ledger, journal and counts of each output what became of them."""
+    with ExitStack() as files:
+        for run in runs:
+            files.enter_context(run.ledger)
+            files.enter_context(run.journal)
+        reports = files.enter_context(closing(_reports(items, raw, runs, options, caption_mode)))
+        for report in reports if items else ():
+            for index in items.targets_of(report.key):
+                if isinstance(report, Reject):
+                    runs[index].ledger.add(report)
+                    runs[index].journal.add(report.key, stamps.get(report.key))
+                else:
+                    runs[index].counts.update(written=1, frames=report.rows[index], bytes=report.sizes[index])
+                    runs[index].journal.add(report.key, report.stamp)
+
+
 def _remove_unfinished(run: _Run) -> None:
-    """Removes what workers were writing when an error or Ctrl-C ended them; in a store, such files never appear."""
+    """Removes what workers were writing when an error or Ctrl-C ended them; in a store, such files never appear.
+
+    Workers have ended by now; a run that succeeds does the same at its end, in `_finish`.
+    """
     if not is_remote(run.output.layout.out):
         with suppress(OSError):
             run.processed.prepare()
@@ -242,7 +236,7 @@ def _reports(
     engines = {run.output.encoding.engine for run in runs}
     for engine in engines:
         options = dataclasses.replace(options, device=engine_device(engine, options.device))
-    preload = _preload(raw, [run.output.layout for run in runs], engines)
+    preload = modules(raw, [run.output.layout for run in runs], engines)
     executor = make_executor(options, preload)
     with waiting("looking for GPUs"):
         from preprocess.encoders.devices import choose_device

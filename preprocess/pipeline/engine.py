@@ -24,17 +24,6 @@ from preprocess.runtime.protocol import Watch
 from preprocess.runtime.runner import Task
 from preprocess.samples import Reject
 
-PRELOAD = (
-    "preprocess.pipeline.engine",
-    "preprocess.encoders.torch_encoder",
-    "torchvision.transforms.v2.functional",
-)
-"""What workers find imported; none of it touches a GPU."""
-
-PRELOAD_MODELS = ("transformers.modeling_layers",)
-"""Nearly all that a model of `transformers` imports; what OpenVINO has converted needs none of it."""
-
-
 Decoded = tuple[EncodeItem, tuple[DecodedMedia, ...]]
 """An item, and its frames as each of its targets needs them."""
 

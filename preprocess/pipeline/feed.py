@@ -22,8 +22,9 @@ from numpy.typing import NDArray
 
 from preprocess.media.frames import DecodedMedia
 from preprocess.pipeline.batches import Embedded, SampleEncoder
-from preprocess.pipeline.engine import PRELOAD, DecodeSamples, cached_encoder
+from preprocess.pipeline.engine import DecodeSamples, cached_encoder
 from preprocess.pipeline.frame_channel import LIMIT, FrameChannel, SentPixels, open_channel
+from preprocess.pipeline.preload import PRELOAD
 from preprocess.pipeline.targets import EncodeItem, EncodeSettings
 from preprocess.pipeline.write import SampleWriter, WrittenSample
 from preprocess.runtime.options import RunOptions

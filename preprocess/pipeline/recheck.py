@@ -145,7 +145,8 @@ def _embed(
     manifest: Manifest, samples: Sequence[Sample], raw: str, layout: Layout, model: ModelFiles, options: RunOptions
 ) -> Iterator[tuple[str, NDArray[np.float32] | Reject]]:
     """Key and vectors of each sample, made in worker processes; nothing is written."""
-    from preprocess.pipeline.engine import PRELOAD, PRELOAD_MODELS, EmbedSamples
+    from preprocess.pipeline.engine import EmbedSamples
+    from preprocess.pipeline.preload import PRELOAD, PRELOAD_MODELS
     from preprocess.pipeline.targets import EncodeItem, EncoderTarget, EncodeSettings
 
     spec = encoder_spec(model)

@@ -14,6 +14,7 @@ from transformers import AutoModel, AutoVideoProcessor, CLIPImageProcessor, CLIP
 from preprocess.errors import SettingsError
 from preprocess.formats.layout import Layout
 from preprocess.formats.manifest import read as read_manifest
+from preprocess.formats.processed import Processed
 from preprocess.formats.tar import iter_triples
 from preprocess.formats.triples import npy_array
 from preprocess.media import read_media
@@ -228,6 +229,20 @@ def test_an_encoder_that_is_added_later_reuses_samples_ids_and_order(
     rows = [[(row[0], row[2], row[3]["key"]) for row in shards(tmp_path, name)] for name in ("clip", "dinov3_vit")]
     assert rows[0] == rows[1]
     assert differing_samples(Layout(tmp_path, "clip"), "folder") == []
+
+
+def test_outputs_that_lack_different_samples_get_what_each_of_them_lacks(
+    raw: Path, models: dict[str, Path], tmp_path: Path
+) -> None:
+    two = {family: models[family] for family in ("clip", "dinov3_vit")}
+    build(raw, tmp_path, {"clip": two["clip"]})
+    reports = build(raw, tmp_path, two)
+    assert [(report.written, report.kept) for report in reports.values()] == [(0, 5), (5, 0)]
+    for family, number in (("clip", 0), ("dinov3_vit", 1)):
+        processed = Processed(Layout(tmp_path, family).processed)
+        processed.remove([("train", sorted(processed.keys("train"))[number])])
+    reports = build(raw, tmp_path, two)
+    assert [(report.written, report.kept) for report in reports.values()] == [(1, 4), (1, 4)]
 
 
 def test_another_folder_is_another_dataset(raw: Path, models: dict[str, Path], tmp_path: Path) -> None:

@@ -28,6 +28,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from tests.processes import children, is_alive, stat
+
 ROOT = Path(__file__).resolve().parent.parent.parent
 SHARED_MEMORY = Path("/dev/shm")
 INTERRUPTED = "interrupted. Run the same command again to continue: finished work is kept.\n"
@@ -129,12 +131,12 @@ class Run:
     def send(self, kill: Kill, rng: random.Random) -> bool:
         """Sends the signal, to a worker as soon as there is one; False where there is no such process any more."""
         while self.process.poll() is None:
-            helpers = _children(self.session)
+            helpers = children(self.session)
             pids = {
                 "tree": [self.session],
                 "parent": [self.session],
                 "helper": helpers,
-                "worker": [pid for helper in helpers for pid in _children(helper)],
+                "worker": [pid for helper in helpers for pid in children(helper)],
             }[kill.target]
             if pids:
                 with contextlib.suppress(ProcessLookupError):
@@ -318,27 +320,14 @@ def _is_used(path: Path) -> bool:
 # --- /proc ------------------------------------------------------------------------------------------------------------
 
 
-def _children(pid: int) -> list[int]:
-    with contextlib.suppress(OSError):
-        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-    return []
-
-
-def _stat(pid: int) -> list[str]:
-    """The fields of /proc/<pid>/stat after the name: state, parent, group, session, …"""
-    with contextlib.suppress(OSError):
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return []
-
-
 def _processor_s(pid: int) -> float:
     """Processor time of a process and of all that it started, in seconds."""
-    fields = _stat(pid)
+    fields = stat(pid)
     own = sum(map(int, fields[11:15])) / _TICKS if fields else 0.0
-    return own + sum(map(_processor_s, _children(pid)))
+    return own + sum(map(_processor_s, children(pid)))
 
 
 def _session(session: int) -> list[int]:
     """The living processes of a session; a zombie is not one."""
     pids = [int(path.name) for path in Path("/proc").iterdir() if path.name.isdigit()]
-    return [pid for pid in pids if (fields := _stat(pid)) and int(fields[3]) == session and fields[0] not in "ZX"]
+    return [pid for pid in pids if is_alive(pid) and (fields := stat(pid)) and int(fields[3]) == session]

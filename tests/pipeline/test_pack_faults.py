@@ -40,6 +40,7 @@ from tests.pipeline.packing import (
     write_rejects,
     write_samples,
 )
+from tests.processes import descendants, is_alive
 
 # --- killed -----------------------------------------------------------------------------------------------------------
 
@@ -92,11 +93,6 @@ def test_killed_before_any_file_operation_and_run_again(work: Path, out: Path, t
     assert int(done.stdout) > 20  # four shards, each written, renamed and noted; three lists
 
 
-def descendants(pid: int) -> list[int]:
-    children = [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-    return [*children, *(process for child in children for process in descendants(child))]
-
-
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="looks for the workers in /proc")
 def test_killed_with_workers_and_run_again(work: Path, out: Path, tmp_path: Path, root: Path) -> None:
     run(work, tmp_path / "undisturbed" / "CLIP-Demo", per_shard=4)
@@ -117,9 +113,7 @@ def test_killed_with_workers_and_run_again(work: Path, out: Path, tmp_path: Path
     process.send_signal(signal.SIGKILL)
     process.wait()
     assert len(workers) >= 2
-    while any(
-        Path(f"/proc/{pid}").exists() for pid in workers
-    ):  # nobody goes on writing; else pytest's timeout ends it
+    while any(map(is_alive, workers)):  # nobody goes on writing; else pytest's timeout ends it
         time.sleep(0.01)
     assert not (out / "manifest.json").exists()
     run(work, out, per_shard=4)

@@ -15,6 +15,7 @@ import pytest
 
 from preprocess.runtime.local import LocalExecutor, start_fork_server
 from preprocess.runtime.protocol import Watch, WorkerFailure
+from tests.processes import is_alive
 
 Task = tuple[str, ...]
 
@@ -222,7 +223,7 @@ def test_workers_do_not_outlive_a_killed_parent(tmp_path: Path, root: Path) -> N
         worker = int(parent.stdout.readline())
         parent.kill()
     for _ in range(100):
-        if not Path(f"/proc/{worker}").exists():
+        if not is_alive(worker):
             return
         time.sleep(0.1)
     os.kill(worker, signal.SIGKILL)

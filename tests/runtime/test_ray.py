@@ -25,6 +25,7 @@ from preprocess.runtime.protocol import Machine, Watch, WorkerError
 from preprocess.runtime.runner import Task, run_items
 from preprocess.samples import Reject
 from tests.media_files import write_video
+from tests.processes import parent
 from tests.runtime.items import Item
 
 pytest.importorskip("ray", reason="requirements-ray.txt is not installed")
@@ -35,11 +36,6 @@ class Done:
     key: str
     actor: int
     worker: int
-
-
-def parent(process: int) -> int:
-    """Of a worker's parent, which is the fork server of an actor: the actor."""
-    return int(Path(f"/proc/{process}/status").read_text().split("PPid:")[1].split()[0])
 
 
 @dataclass(frozen=True)
@@ -60,7 +56,7 @@ class Work:
                 raise UserError("no such thing", "Try another.")
             time.sleep(self.seconds)
             watch(None)
-            yield Done(item.key, parent(os.getppid()), os.getpid())
+            yield Done(item.key, parent(os.getppid()), os.getpid())  # a worker's parent is its actor's fork server
 
 
 @pytest.fixture

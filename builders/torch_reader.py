@@ -17,6 +17,7 @@ remote tars are copied first: those of `hf://` to the Hub's cache, others to `ca
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -29,6 +30,7 @@ from builders.order import batch_starts, epoch_order, position_after, rows_wante
 from builders.remote import local_tars, replaced_ids
 from builders.shard_index import ShardIndex
 from preprocess.errors import DamagedFileError, SettingsError, UnknownNameError, UserError
+from preprocess.formats.members import read_text
 from preprocess.formats.triples import Vectors, npy_vectors, parse_json
 
 Fit = Literal["cut", "resample"]
@@ -91,6 +93,7 @@ class EmbeddingReader(IterableDataset[Batch]):
         self.shards = [ShardIndex(path, without=replaced) for path in tars]
         self.starts = np.concatenate(([0], np.cumsum([len(shard) for shard in self.shards], dtype=np.int64)))
         self.total = int(self.starts[-1])
+        self._names = [str(shard.path) for shard in self.shards]  # for errors; made here, as they take time
         self.epoch = 0
         self.position = 0  # samples that all ranks together have had of this epoch
         self._begin = 0  # where the next pass begins; 0 unless a state was loaded
@@ -127,14 +130,18 @@ class EmbeddingReader(IterableDataset[Batch]):
 
     def __iter__(self) -> Iterator[Batch]:
         """One pass over the batches of this rank, or of this DataLoader worker; the next pass is the next epoch."""
-        return self._pass(self.take_begin())
+        return map(self.parse_meta, self.unparsed(self.take_begin()))
 
     def take_begin(self) -> int:
         """Position of the first batch of the pass that starts now; later passes start at 0."""
         begin, self._begin = self._begin, 0
         return begin
 
-    def _pass(self, begin: int) -> Iterator[Batch]:
+    def unparsed(self, begin: int) -> Iterator[Batch]:
+        """A pass from `begin` whose `meta` is still JSON, with `tar`, the number of the tar of each sample.
+
+        To parse JSON takes less time than to send what was parsed to another process.
+        """
         epoch = self.epoch
         sizes = [len(shard) for shard in self.shards]
         order = epoch_order(sizes, shuffle=self.shuffle, seed=self.seed, epoch=epoch, mix_shards=self.mix_shards)
@@ -159,26 +166,49 @@ class EmbeddingReader(IterableDataset[Batch]):
 
     def _batch(self, numbers: np.ndarray[Any, np.dtype[np.int64]]) -> Batch:
         arrays, texts, metas, keys = [], [], [], []
+        wants_meta = self.meta
         shards = np.searchsorted(self.starts, numbers, side="right") - 1
-        for number, shard_number in zip(numbers.tolist(), shards.tolist(), strict=True):
-            shard = self.shards[shard_number]
-            i = number - int(self.starts[shard_number])
-            triple = shard.triple(i)
+        tars, starts = shards.tolist(), self.starts[shards]
+        for tar, i in zip(tars, (numbers - starts).tolist(), strict=True):
+            triple = self.shards[tar].triple(i)
+            where = f"{self._names[tar]}: {triple.id}"
             keys.append(triple.id)
-            arrays.append(npy_vectors(triple.npy, f"{shard.path}: {keys[-1]}.npy"))
-            metas.append(parse_json(triple.json, f"{shard.path}: {keys[-1]}.json") if self.meta else None)
-            try:
-                texts.append(str(triple.txt, "utf-8"))
-            except UnicodeDecodeError as error:
-                raise DamagedFileError(shard.path, keys[-1], str(error), "Run `python -m builders verify`.") from None
+            arrays.append(npy_vectors(triple.npy, f"{where}.npy"))
+            texts.append(read_text(triple.txt, f"{where}.txt"))
+            if wants_meta:
+                metas.append(bytes(triple.json))
         embeddings, mask = collate(arrays, self.length, self.fit)
         embeddings = embeddings if self.dtype is None else embeddings.to(self.dtype)
         batch: Batch = {"embeddings": embeddings, "mask": mask, "text": texts, "key": keys}
-        if self.meta:
-            batch["meta"] = metas
+        if wants_meta:
+            batch |= {"meta": metas, "tar": tars}
         if self.tokenize is not None:
             batch["tokens"] = self.tokenize(texts)
         return batch
+
+    def parse_meta(self, batch: Batch) -> Batch:
+        """A batch of `unparsed` as the reader gives it.
+
+        Raises:
+            DamagedFileError: A `.json` is not an object.
+        """
+        if self.meta:
+            samples = zip(batch["meta"], batch.pop("tar"), batch["key"], strict=True)
+            batch["meta"] = [parse_json(data, f"{self._names[tar]}: {key}.json") for data, tar, key in samples]
+        return batch
+
+
+class _Unparsed(IterableDataset[Batch]):
+    """What workers run: the reader, without the parsing of `meta`."""
+
+    def __init__(self, reader: EmbeddingReader) -> None:
+        self.reader = reader
+
+    def __len__(self) -> int:
+        return len(self.reader)
+
+    def __iter__(self) -> Iterator[Batch]:
+        return self.reader.unparsed(self.reader.take_begin())
 
 
 class EmbeddingLoader:
@@ -191,7 +221,9 @@ class EmbeddingLoader:
         if options.get("persistent_workers"):
             raise UserError("persistent_workers", "Omit it: each epoch sends the reader to new workers.")
         self.reader = reader
-        self._loader: DataLoader[Batch] = DataLoader(reader, batch_size=None, num_workers=num_workers, **options)
+        self._loader: DataLoader[Batch] = DataLoader(
+            _Unparsed(reader), batch_size=None, num_workers=num_workers, **options
+        )
 
     def __len__(self) -> int:
         """Batches of this rank in a whole epoch."""
@@ -203,7 +235,7 @@ class EmbeddingLoader:
         reader.take_begin()
         for batch in batches:
             reader.position = batch["position"]
-            yield batch
+            yield reader.parse_meta(batch)
         reader.set_epoch(epoch + 1)
 
     def set_epoch(self, epoch: int) -> None:
@@ -238,10 +270,20 @@ def collate(
     chosen = [array[rows_wanted(len(array), length, fit)] for array in arrays]
     lengths = np.fromiter(map(len, chosen), np.int64, len(chosen))
     longest = int(lengths.max()) if length is None else length
-    embeddings = np.zeros((len(chosen), longest, *widths.pop()), np.result_type(*{a.dtype for a in arrays}))
-    for out, array in zip(embeddings, chosen, strict=True):
+    embeddings = _zeros((len(chosen), longest, *widths.pop()), np.result_type(*{a.dtype for a in arrays}))
+    for out, array in zip(embeddings.numpy(), chosen, strict=True):
         out[: len(array)] = array
-    return torch.from_numpy(embeddings), torch.from_numpy(np.arange(longest) < lengths[:, None])
+    return embeddings, torch.from_numpy(np.arange(longest) < lengths[:, None])
+
+
+def _zeros(shape: tuple[int, ...], dtype: np.dtype[Any]) -> torch.Tensor:
+    """Zeros; in a worker in shared memory, where its batches would be copied to otherwise."""
+    size = math.prod(shape) * dtype.itemsize
+    if get_worker_info() is None or not size:
+        return torch.from_numpy(np.zeros(shape, dtype))
+    # As torch's default_collate does it.
+    shared = torch.UntypedStorage._new_shared(size)  # type: ignore[no-untyped-call]
+    return torch.empty(0, dtype=torch.from_numpy(np.empty(0, dtype)).dtype).set_(shared).view(shape)
 
 
 def _place_in_the_world(rank: int | None, world_size: int | None) -> tuple[int, int]:

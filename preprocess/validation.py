@@ -178,7 +178,7 @@ def own_line(line: bytes, kind: type[T], file: object, number: int, remedy: str)
     """
     from pydantic import ValidationError
 
-    if _MAY_OVERFLOW.search(line):
+    if _may_overflow(line):
         try:
             parse_json(line)
         except ValueError as error:
@@ -212,7 +212,7 @@ def parse_json(data: bytes | memoryview) -> Any:
 
     content = bytes(data)
     value = from_json(content, allow_inf_nan=False)
-    if _MAY_OVERFLOW.search(content):
+    if _may_overflow(content):
         json.dumps(value, allow_nan=False)  # 1e999 was read as infinity
     return value
 
@@ -240,7 +240,15 @@ def shown(value: object) -> str:
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 
+def _may_overflow(json_text: bytes) -> bool:
+    """Whether a number may be too large for a float; most texts have no digits around an `e`, which is soon known."""
+    classes = json_text.translate(_CLASSES)
+    return (b"0e0" in classes or _MANY_DIGITS in classes) and _MAY_OVERFLOW.search(json_text) is not None
+
+
 _MAY_OVERFLOW = re.compile(rb"[eE]\+?0*[1-9][0-9]{2}|[0-9]{300}")
+_CLASSES = bytes(ord("0") if byte in b"0123456789+" else ord("e") if byte in b"eE" else ord(" ") for byte in range(256))
+_MANY_DIGITS = b"0" * 300
 
 _SHORT = reprlib.Repr()
 _SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = 76

@@ -99,6 +99,13 @@ def test_json_is_strict(data: bytes) -> None:
         parse_json(data)
 
 
+@pytest.mark.parametrize("number", ["1e999", "-1E+309", "1.5e00400", "-" + "1" * 310 + ".5"])
+def test_numbers_beyond_all_floats_are_refused(number: str) -> None:
+    with pytest.raises(ValueError):
+        parse_json(f'{{"hash": "1e5", "a": [{number}]}}'.encode())
+    assert parse_json(b'{"hash": "1e999", "a": 1e30}') == {"hash": "1e999", "a": 1e30}
+
+
 def test_only_regular_files_are_read(tmp_path: Path) -> None:
     (tmp_path / "loop").symlink_to("loop")
     for path in (tmp_path, tmp_path / "loop", Path("/dev/null")):

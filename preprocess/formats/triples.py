@@ -214,7 +214,7 @@ def npy_vectors(data: bytes | memoryview, name: object = ".npy") -> Vectors:
         DamagedFileError: As `npy_array`, or an array of another type or shape.
     """
     array = npy_array(data, name)
-    if array.ndim != 2 or array.dtype.name not in ("float16", "float32"):
+    if array.ndim != 2 or array.dtype.kind != "f" or array.dtype.itemsize not in (2, 4):
         problem = f"is {array.dtype} {array.shape}, should be float16 or float32 (n_frames, dim)"
         raise DamagedFileError(name, "", problem, _REMEDY)
     return array

@@ -105,7 +105,21 @@ def test_workers_change_nothing(make_dataset: Any, workers: int):
     )
     ours = list(EmbeddingReader(folder, batch_size=2, shuffle=True, seed=3).loader(workers))
     assert keys(alone) == keys(plain) == keys(ours)
-    assert all(torch.equal(a["embeddings"], b["embeddings"]) for a, b in zip(alone, ours, strict=True))
+    for others in (plain, ours):
+        for a, b in zip(alone, others, strict=True):
+            assert torch.equal(a["embeddings"], b["embeddings"])
+            assert {name: value for name, value in a.items() if name not in ("embeddings", "mask")} == {
+                name: value for name, value in b.items() if name not in ("embeddings", "mask")
+            }
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_metadata_that_is_not_json_is_named(make_dataset: Any, workers: int):
+    folder = make_dataset(counts={"train": 4})
+    tar = folder / "ds_00000.tar"
+    tar.write_bytes(tar.read_bytes().replace(b'{"key": "train_002"', b'["key": "train_002"'))
+    with pytest.raises(DamagedFileError, match=r"ds_00000\.tar: vid_00001\.json: not JSON"):
+        list(EmbeddingReader(folder, batch_size=2).loader(workers))
 
 
 @pytest.mark.parametrize("world_size", [1, 2, 3])

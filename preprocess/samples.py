@@ -48,9 +48,12 @@ Pixels = NDArray[Any]
 """Frames: uint8, or float32 where a model's preprocessing scales before it resizes."""
 
 
+_CANONICAL = json.JSONEncoder(ensure_ascii=False, allow_nan=False)  # json.dumps would make one for each call
+
+
 def canonical_json(value: object) -> str:
     """One line of JSON, the same for the same value: UTF-8 as it is, no NaN, key order as given."""
-    return json.dumps(value, ensure_ascii=False, allow_nan=False)
+    return _CANONICAL.encode(value)
 
 
 def safe_key(name: str) -> str:
@@ -240,8 +243,8 @@ class Sample:
         if self.split not in SPLITS:
             raise ValueError(f"split of {self.key!r} must be one of {SPLITS}, got {self.split!r}")
         if not is_url(self.media):
-            path = PurePosixPath(self.media)
-            if not self.media or path.is_absolute() or ".." in path.parts or "\0" in self.media:
+            absolute, parts = self.media.startswith("/"), self.media.split("/")  # for each sample; pathlib is slow
+            if not self.media or absolute or ".." in parts or "\0" in self.media:
                 raise ValueError(f"media of {self.key!r} must be a path below the raw folder, got {self.media!r}")
         if not self.captions or not all(isinstance(c, str) and c.strip() for c in self.captions):
             raise ValueError(f"captions of {self.key!r} must be non-empty strings, got {self.captions!r}")

@@ -25,9 +25,9 @@ from preprocess.samples import SPLITS, Split, Triple
 from preprocess.storage import (
     Stamp,
     file_names,
-    fingerprint,
     fingerprints,
     is_remote,
+    local_fingerprint,
     make_folder,
     read_ranges,
     remove,
@@ -260,7 +260,7 @@ def _stamp_of_files(folder: Path, key: str, listed: Mapping[str, Stamp] | None) 
             continue
         name = f"{key}.{member.extension}"
         try:
-            stamp += listed[name] if listed is not None else fingerprint(Path(f"{folder}/{name}"))
+            stamp += listed[name] if listed is not None else local_fingerprint(f"{folder}/{name}")
         except (FileNotFoundError, KeyError):
             raise DamagedFileError(folder / name, "", "is missing: the triple is incomplete", _REMEDY) from None
     return tuple(stamp)

@@ -109,7 +109,7 @@ def triple_meta(
     meta = sample.meta
     if not _RESERVED_KEYS.isdisjoint(meta):
         raise ValueError(f"meta of {sample.key!r} may not set {sorted(_RESERVED_KEYS & set(meta))}")
-    times = [_seconds(float(t)) for t in timestamps_s]
+    times = [round(t, 6) if math.isfinite(t) else None for t in map(float, timestamps_s)]
     if len(times) != n_frames:
         raise ValueError(f"one timestamp per row of {sample.key!r}, got {len(times)} for {n_frames} rows")
     result: JSON = {

@@ -14,6 +14,7 @@ from preprocess.storage.listing import (
     fingerprint,
     fingerprints,
     is_utf8,
+    local_fingerprint,
     stamp_of,
     total_size,
 )
@@ -80,6 +81,7 @@ __all__ = [
     "is_temporary",
     "is_utf8",
     "keep_copies",
+    "local_fingerprint",
     "location",
     "make_folder",
     "mapped",

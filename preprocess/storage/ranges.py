@@ -94,7 +94,11 @@ def _read_local(ranges: Sequence[tuple[Path | str, int, int | None]]) -> list[by
     for i, (path, _, _) in enumerate(ranges):
         by_file.setdefault(path, []).append(i)
     for path, wanted in by_file.items():
-        with open(path, "rb") as file:  # noqa: PTH123 - twice per sample, and pathlib is slower
+        if len(wanted) == 1 and ranges[wanted[0]][1:] == (0, None):
+            with open(path, "rb", buffering=0) as whole:  # noqa: PTH123 - twice per sample, and pathlib is slower
+                found[wanted[0]] = whole.readall()
+            continue
+        with open(path, "rb") as file:  # noqa: PTH123
             for i in sorted(wanted, key=lambda i: ranges[i][1]):
                 _, start, end = ranges[i]
                 file.seek(start)

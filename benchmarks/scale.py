@@ -1,6 +1,6 @@
 """What a build of many samples takes of the process that holds it, with a decoder and an encoder that do nothing.
 
-    .venv/bin/python benchmarks/scale.py [--samples 200000 1000000 10000000] [--most 1000000]
+    .venv/bin/python benchmarks/scale.py [--samples 200000 1000000 10000000] [--most 1000000] [--tars 10000000]
 
 Each step runs in a process of its own, and its memory beyond that of the imports is measured: `anonymous` is what
 cannot be dropped (the mapped table of samples can). Steps:
@@ -10,12 +10,12 @@ cannot be dropped (the mapped table of samples can). Steps:
     plan      what is left to encode, and the items of the run, from a table on disk
     run       the items through `run_items`: decoded and encoded by nobody, in this process
     list      keys of the triples in parts, 256 a part, from a listing and the beginnings of the parts
-    pack      which triples go into which tar, with their digests, and one task for each of them
+    pack      where the triples in parts are, which of them go into which tar, and what goes into the first tar
     journal   the journal of a finished run: which state of the media each triple was made from
 
-`plan` and `run` are measured with all numbers of samples, the others up to `--most`; what more would take is given as
-`extrapolated`, from the two largest numbers that were measured. Of `run`, the first `--run` items are measured, and the
-memory at their begin and at their end. Figures go to `results/scale.json`.
+`plan` and `run` are measured with all numbers of samples, `pack` up to `--tars`, the others up to `--most`; what more
+would take is `extrapolated`, from the two largest numbers that were measured. Of `run`, the first `--run` items are
+measured, and the memory at their begin and at their end. Figures go to `results/scale.json`.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ import itertools
 import json
 import os
 import platform
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -42,17 +43,18 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from preprocess.console import table
-from preprocess.formats.parts import write_part
+from preprocess.formats import members
 from preprocess.formats.processed import Processed
+from preprocess.formats.tar import member
 from preprocess.pipeline import plan
 from preprocess.pipeline.journal import Journal
-from preprocess.pipeline.pack_plan import PackSettings, plan_items, plan_jobs
+from preprocess.pipeline.pack_plan import PackItems, plan_jobs
 from preprocess.pipeline.targets import EncodeItem, EncodeItems
 from preprocess.runtime.options import RunOptions
 from preprocess.runtime.protocol import Watch
 from preprocess.runtime.runner import Task, run_items
-from preprocess.sample_table import MappedColumns, SampleTable, _schema, sorted_rows
-from preprocess.samples import SPLITS, Sample
+from preprocess.sample_table import MappedColumns, SampleTable, _schema, chosen, sorted_rows
+from preprocess.samples import SPLITS, Sample, canonical_json
 
 RESULTS = Path(__file__).parent / "results" / "scale.json"
 LIMIT = 4e9  # bytes
@@ -147,11 +149,12 @@ def step_list(count: int, folder: Path, limit: int) -> Any:
 
 
 def step_pack(count: int, folder: Path, limit: int) -> Any:
-    """The plan of the tars."""
-    listed = plan.sorted_by_split(list(samples(count)))  # as `read_samples` gives them
-    processed = Processed(folder / f"parts-{count}", "parts")
-    settings = PackSettings(processed, folder, folder, "first", (), 8, "float16")
-    return plan_jobs(plan_items(listed, settings), settings, per_shard=10_000, seed=42, shuffle=True)
+    """The plan of the tars, and the first of them as a task."""
+    listed = opened(folder / f"{count}.arrow")
+    places = Processed(folder / f"parts-{count}", "parts").find(listed)
+    items = PackItems(chosen(listed, places.there), places.only(places.there), "first")
+    jobs = plan_jobs(items, per_shard=10_000, seed=42, shuffle=True)
+    return jobs, jobs[0]
 
 
 def step_journal(count: int, folder: Path, limit: int) -> Any:
@@ -160,11 +163,13 @@ def step_journal(count: int, folder: Path, limit: int) -> Any:
 
 
 def write_parts(folder: Path, count: int) -> None:
-    """Parts of 256 triples of a few bytes."""
+    """Parts of 256 triples, of which only the indexes are written: nothing else is read before packing."""
     train = folder / "train"
     train.mkdir(parents=True)
-    for first in range(0, count, 256):
-        write_part(train, [(f"video{i:09d}", (b"x", b"y", b"z")) for i in range(first, min(count, first + 256))])
+    for number, first in enumerate(range(0, count, 256)):
+        rows = [[f"video{i:09d}", [10_368, 40, 400], f"{i:016x}"] for i in range(first, min(count, first + 256))]
+        index = canonical_json({"members": list(members.extensions()), "samples": rows}).encode()
+        (train / f"part_{number:016x}.tar").write_bytes(member(".index", index))
 
 
 def write_journal(path: Path, count: int) -> None:
@@ -247,6 +252,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--samples", type=int, nargs="+", default=[200_000, 1_000_000, 10_000_000, 100_000_000])
     parser.add_argument("--most", type=int, default=1_000_000, help="samples of the steps that hold an object of each")
+    parser.add_argument("--tars", type=int, default=10_000_000, help="samples whose tars are planned")
     parser.add_argument("--run", type=int, default=1_000_000, help="items of a run that are measured")
     parser.add_argument("--child", nargs=4)
     arguments = parser.parse_args()
@@ -259,13 +265,17 @@ def main() -> None:
         folder = Path(temporary)
         for count in arguments.samples:
             write_table(folder / f"{count}.arrow", count)
-            if count <= arguments.most:
+            if count <= max(arguments.most, arguments.tars):
                 write_parts(folder / f"parts-{count}", count)
+            if count <= arguments.most:
                 write_journal(folder / f"journal-{count}.jsonl", count)
-            for step in STEPS if count <= arguments.most else WHOLE:
+            for step in STEPS:
+                if count > (arguments.tars if step == "pack" else arguments.most) and step not in WHOLE:
+                    continue
                 found.append(measure(step, count, folder, arguments.run))
                 print(found[-1], flush=True)
             (folder / f"{count}.arrow").unlink()
+            shutil.rmtree(folder / f"parts-{count}", ignore_errors=True)
             write_results(found)
     columns = ("step", "samples", "seconds", "peak_gb", "bytes_per_sample")
     rows = [tuple(str(one.get(name, "")) for name in columns) for one in found]

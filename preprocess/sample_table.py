@@ -46,6 +46,13 @@ def chosen(samples: Sequence[Sample], which: NDArray[np.bool_]) -> Sequence[Samp
     return list(itertools.compress(samples, which))
 
 
+def taken(samples: Sequence[Sample], numbers: NDArray[np.integer[Any]]) -> Sequence[Sample]:
+    """The samples of these numbers, in this order."""
+    if isinstance(samples, SampleTable):
+        return samples[numbers]
+    return [samples[number] for number in numbers.tolist()]
+
+
 @dataclass(frozen=True, slots=True)
 class MappedColumns:
     """The batches of a mapped file.

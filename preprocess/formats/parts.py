@@ -85,7 +85,7 @@ def read_indexes(folder: Path, names: Sequence[str]) -> dict[str, PartEntry]:
         DamagedFileError: A part is not valid.
     """
     found: dict[str, PartEntry] = {}
-    for entries in _indexes(folder, names):
+    for entries in indexes(folder, names):
         found.update(entries)
     return found
 
@@ -97,12 +97,13 @@ def read_keys(folder: Path, names: Sequence[str]) -> set[str]:
         DamagedFileError: A part is not valid.
     """
     found: set[str] = set()
-    for entries in _indexes(folder, names):
+    for entries in indexes(folder, names):
         found.update(key for key, _ in entries)
     return found
 
 
-def _indexes(folder: Path, names: Sequence[str]) -> Iterator[Iterable[tuple[str, PartEntry]]]:
+def indexes(folder: Path, names: Sequence[str]) -> Iterator[Iterable[tuple[str, PartEntry]]]:
+    """Key and place of each triple of each part; the parts are read in the order given, many at a time."""
     for first in range(0, len(names), _AT_ONCE):
         paths = [folder / name for name in names[first : first + _AT_ONCE]]
         heads = read_ranges([(path, 0, _HEAD) for path in paths])

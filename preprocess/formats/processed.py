@@ -11,23 +11,26 @@ Files are convenient to look at; parts need few inodes and few requests. Which o
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
 
-from preprocess.errors import DamagedFileError, UnknownNameError
+import numpy as np
+from numpy.typing import NDArray
+
+from preprocess.errors import UnknownNameError
 from preprocess.formats import members, parts
 from preprocess.formats.layout import Layout, read_json
-from preprocess.formats.parts import Content, PartEntry
+from preprocess.formats.parts import Content
+from preprocess.formats.places import FILES, NONE, Entries, ListedEntries, TriplePlace, TriplePlaces, incomplete
 from preprocess.formats.triple_files import keys_among, remove_triple, write_members
-from preprocess.samples import SPLITS, Split, Triple
+from preprocess.sample_table import SampleTable, keys_of
+from preprocess.samples import SPLITS, Sample, Split, Triple
 from preprocess.storage import (
-    Stamp,
     file_names,
     fingerprints,
     is_remote,
-    local_fingerprint,
     make_folder,
     read_ranges,
     remove,
@@ -42,7 +45,6 @@ KIND_FIELD = "processed"
 _PART_TRIPLES = 256  # a part has no more, so that a killed run loses no more
 _PART_BYTES = 64 << 20
 _READ_AHEAD = 512  # triples as files that are asked for together, where every request takes a while
-_REMEDY = "Delete it and run encode again."
 
 
 class WrittenKey(NamedTuple):
@@ -51,20 +53,6 @@ class WrittenKey(NamedTuple):
     key: str
     frames: int
     bytes: int
-
-
-@dataclass(frozen=True, slots=True)
-class TriplePlace:
-    """Where a triple is, and what changes when its content does.
-
-    Attributes:
-        entry: Its place in a part; None where its members are files.
-        stamp: JSON values, for the digest of a shard.
-    """
-
-    key: str
-    entry: PartEntry | None
-    stamp: tuple[Any, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,21 +95,31 @@ class Processed:
         names = file_names(folder)
         return keys_among(names) | parts.read_keys(folder, parts.parts_among(names))
 
-    def places(self, split: Split, keys: Iterable[str]) -> dict[str, TriplePlace]:
-        """Where the triples of these keys are, all of which exist.
+    def find(self, samples: Sequence[Sample]) -> TriplePlaces:
+        """Where the triples of samples are, from a listing of each split and the indexes of its parts.
+
+        Args:
+            samples: A table of them must be sorted by split and key.
 
         Raises:
-            DamagedFileError: A triple has lost one of its files.
+            DamagedFileError: A triple has lost one of its files, or a part is not valid.
         """
-        folder = self.folder / split
-        files, entries = self._look(split)
-        stamps = fingerprints(folder) if files and is_remote(folder) else None
-        return {
-            key: TriplePlace(key, None, _stamp_of_files(folder, key, stamps))
-            if key in files
-            else TriplePlace(key, entries[key], (entries[key].sha256,))
-            for key in keys
-        }
+        listings = {split: file_names(self.folder / split) for split in SPLITS}
+        files = {split: keys_among(names) for split, names in listings.items()}
+        in_parts = {split: parts.parts_among(names) for split, names in listings.items()}
+        entries: Entries
+        if isinstance(samples, SampleTable):
+            from preprocess.formats.part_table import PartTable
+
+            entries = table = PartTable.of(self.folder, in_parts)
+            numbers = table.rows_of(samples)
+        else:
+            numbers, entries = self._entries_of(samples, in_parts)
+        if any(files.values()):
+            self._note_files(numbers, samples, files, listings)
+        remote = is_remote(self.folder)
+        listed = {split: fingerprints(self.folder / split) for split in SPLITS if remote and files[split]}
+        return TriplePlaces(self.folder, numbers, entries, listed)
 
     def read(self, split: Split, places: Iterable[TriplePlace]) -> Iterator[dict[str, bytes]]:
         """Reads triples in the order given: the bytes of each member that packing reads, by extension.
@@ -181,10 +179,32 @@ class Processed:
                 remove(folder / name)
         return count
 
-    def _look(self, split: Split) -> tuple[set[str], dict[str, PartEntry]]:
-        """Keys of the triples that are files, and the places of those in parts; from one listing."""
-        names = file_names(self.folder / split)
-        return keys_among(names), parts.read_indexes(self.folder / split, parts.parts_among(names))
+    def _entries_of(
+        self, samples: Sequence[Sample], names: Mapping[Split, list[str]]
+    ) -> tuple[NDArray[np.integer[Any]], ListedEntries]:
+        """For each sample the number of its entry, or `NONE`; and the entries."""
+        entries = {split: parts.read_indexes(self.folder / split, names[split]) for split in SPLITS}
+        found = [entries[sample.split].get(sample.key) for sample in samples]
+        there = np.array([entry is not None for entry in found], np.bool_)
+        numbers = np.where(there, np.cumsum(there) - 1, NONE)
+        return numbers, ListedEntries([entry for entry in found if entry is not None])
+
+    def _note_files(
+        self,
+        numbers: NDArray[np.integer[Any]],
+        samples: Sequence[Sample],
+        files: Mapping[Split, set[str]],
+        listings: Mapping[Split, Sequence[str]],
+    ) -> None:
+        """Sets `FILES` for samples whose triple is files, all of which must be there that packing reads."""
+        wanted = [member.extension for member in members.MEMBERS if not member.from_sample]
+        names = {split: frozenset(listings[split]) for split in SPLITS}
+        for number, (key, split) in enumerate(keys_of(samples)):
+            if key in files[split]:
+                numbers[number] = FILES
+                for extension in wanted:
+                    if f"{key}.{extension}" not in names[split]:
+                        raise incomplete(self.folder, split, f"{key}.{extension}")
 
     def _contents(self, split: Split, name: str) -> list[Content]:
         """All triples of one part."""
@@ -250,17 +270,3 @@ class TripleWriter:
         if waiting:
             parts.write_part(self._processed.folder / split, waiting)
         return written
-
-
-def _stamp_of_files(folder: Path, key: str, listed: Mapping[str, Stamp] | None) -> tuple[Any, ...]:
-    """Sizes and times of the files of a triple that packing reads."""
-    stamp: list[Any] = []
-    for member in members.MEMBERS:
-        if member.from_sample:
-            continue
-        name = f"{key}.{member.extension}"
-        try:
-            stamp += listed[name] if listed is not None else local_fingerprint(f"{folder}/{name}")
-        except (FileNotFoundError, KeyError):
-            raise DamagedFileError(folder / name, "", "is missing: the triple is incomplete", _REMEDY) from None
-    return tuple(stamp)

@@ -11,11 +11,15 @@ The plan of a small dataset, two samples per shard:
 from __future__ import annotations
 
 import hashlib
+import itertools
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, overload
+
+import numpy as np
+from numpy.typing import NDArray
 
 from preprocess.formats import members
 from preprocess.formats.tar import end_of_archive, member
@@ -26,6 +30,7 @@ PER_SHARD = 10_000
 SEED = 42
 SHARD_NAME = re.compile(r"ds_[0-9]{5,}\.tar")
 _MIN_DIGITS = 5
+_HEAD = 8  # bytes of a hash by which names are sorted first
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,30 +97,95 @@ def plan_shards(
     Raises:
         ValueError: `per_shard` is below 1.
     """
+    listed = {split: list(names.get(split, ())) for split in SPLITS}
+    cuts = cut_shards({s: len(found) for s, found in listed.items()}, per_shard, first_shard, first_id)
+    order = {split: order_of(found, seed, shuffle) for split, found in listed.items()}
+    return [
+        Shard(
+            cut.file,
+            cut.split,
+            tuple(cut.ids),
+            tuple(listed[cut.split][place] for place in order[cut.split][cut.start : cut.start + len(cut.ids)]),
+        )
+        for cut in cuts
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class Ids(Sequence[str]):
+    """The names of members of consecutive rows, made when they are read."""
+
+    numbers: range
+    width: int
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    @overload
+    def __getitem__(self, index: int) -> str: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Ids: ...
+
+    def __getitem__(self, index: int | slice) -> str | Ids:
+        if isinstance(index, slice):
+            return Ids(self.numbers[index], self.width)
+        return row_id(self.numbers[index], self.width)
+
+
+class Cut(NamedTuple):
+    """One tar to be: its name, its split, the place of its first row in the order of the split, the ids of its rows."""
+
+    file: str
+    split: Split
+    start: int
+    ids: Ids
+
+
+def cut_shards(counts: Mapping[Split, int], per_shard: int, first_shard: int = 0, first_id: int = 0) -> list[Cut]:
+    """Cuts as many rows of each split into tars, as `plan_shards` does.
+
+    Raises:
+        ValueError: `per_shard` is below 1.
+    """
     if per_shard < 1:
         raise ValueError(f"per_shard must be at least 1, got {per_shard}")
-    ordered = {split: _ordered(names.get(split, ()), seed, shuffle) for split in SPLITS}
-    chunks = [
-        (split, chosen[i : i + per_shard])
-        for split, chosen in ordered.items()
-        for i in range(0, len(chosen), per_shard)
-    ]
-    id_digits = digits(first_id + sum(map(len, ordered.values())))
-    file_digits = digits(first_shard + len(chunks))
-    shards = []
-    first = first_id
-    for index, (split, chosen) in enumerate(chunks, first_shard):
-        ids = tuple(row_id(first + i, id_digits) for i in range(len(chosen)))
-        shards.append(Shard(f"ds_{index:0{file_digits}d}.tar", split, ids, tuple(chosen)))
-        first += len(chosen)
-    return shards
+    pieces = [(split, start) for split in SPLITS for start in range(0, counts[split], per_shard)]
+    id_digits = digits(first_id + sum(counts.values()))
+    file_digits = digits(first_shard + len(pieces))
+    cuts = []
+    for index, (split, start) in enumerate(pieces, first_shard):
+        numbers = range(first_id, first_id + min(per_shard, counts[split] - start))
+        cuts.append(Cut(f"ds_{index:0{file_digits}d}.tar", split, start, Ids(numbers, id_digits)))
+        first_id = numbers.stop
+    return cuts
 
 
-def _ordered(names: Iterable[str], seed: int, shuffle: bool) -> list[str]:
-    """Sorted, or sorted by a hash: a shuffle that random number generators cannot change from version to version."""
+def order_of(names: Sequence[str], seed: int, shuffle: bool) -> NDArray[np.unsignedinteger[Any]]:
+    """The places of names when they are sorted, or sorted by a hash.
+
+    The hash makes a shuffle that random number generators cannot change from version to version. Of the names, which
+    are unique, as few as possible are held: there may be a hundred million.
+    """
+    kind = np.uint32 if len(names) < 1 << 32 else np.uint64
     if not shuffle:
-        return sorted(names)
-    return sorted(names, key=lambda name: (hashlib.sha256(f"{seed}:{name}".encode()).digest(), name))
+        if all(one < following for one, following in itertools.pairwise(names)):
+            return np.arange(len(names), dtype=kind)
+        held = list(names)
+        return np.array(sorted(range(len(held)), key=held.__getitem__), kind)
+
+    def digest(name: str) -> bytes:
+        return hashlib.sha256(f"{seed}:{name}".encode()).digest()
+
+    heads = np.fromiter((int.from_bytes(digest(name)[:_HEAD]) for name in names), np.uint64, len(names))
+    order: NDArray[np.unsignedinteger[Any]] = np.argsort(heads).astype(kind)
+    heads.sort()
+    equal = np.flatnonzero(heads[1:] == heads[:-1])  # runs of equal beginnings go by the whole hash
+    for run in np.split(equal, np.flatnonzero(np.diff(equal) > 1) + 1) if len(equal) else ():
+        first, end = int(run[0]), int(run[-1]) + 2
+        named = sorted((digest(names[place]), names[place], place) for place in order[first:end].tolist())
+        order[first:end] = [place for _, _, place in named]
+    return order
 
 
 def row_id(number: int, width: int) -> str:

@@ -8,15 +8,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+
+import numpy as np
 
 from preprocess.errors import UserError
 from preprocess.formats.generations import with_generation
 from preprocess.formats.manifest import Manifest, Order
 from preprocess.formats.shards import digits
 from preprocess.pipeline.base import ANEW, Base, sample_key
-from preprocess.pipeline.pack_plan import Item, Job, PackSettings, plan_jobs, row_name
+from preprocess.pipeline.pack_plan import Jobs, PackItems, plan_jobs, row_name
 from preprocess.samples import JSON
 
 
@@ -42,23 +43,22 @@ class Appended:
         return f"{text}; samples without readable raw data, whose rows stay: {self.kept:,}" if self.kept else text
 
 
-def plan_generation(base: Base, settings: PackSettings, items: Mapping[str, Item], order: Order) -> list[Job]:
+def plan_generation(base: Base, items: PackItems, order: Order) -> Jobs:
     """The shards of what is new or has changed, numbered on from those of the base.
 
     Args:
         base: What there is.
-        settings: Of this run.
-        items: What would be packed today, by name.
+        items: What would be packed today.
         order: As that of the base.
 
     Raises:
         UserError: The names of the tars would become longer, and their order another one.
     """
-    wanted = {name: item for name, item in items.items() if name not in base.rows or name in base.changed}
+    wanted = (name not in base.rows or name in base.changed for name in items.row_of)
     before = base.reports
     jobs = plan_jobs(
-        wanted,
-        settings,
+        items,
+        rows=np.fromiter(wanted, np.bool_, len(items)),
         first_shard=len(before),
         first_id=sum(report.samples for report in before),
         **order,
@@ -68,12 +68,12 @@ def plan_generation(base: Base, settings: PackSettings, items: Mapping[str, Item
     return jobs
 
 
-def replacements(base: Base, jobs: Sequence[Job]) -> dict[str, str]:
+def replacements(base: Base, jobs: Jobs) -> dict[str, str]:
     """Ids of the rows of the base that the jobs replace, in the order of the tars, and the ids of the new ones.
 
     A row of a caption that its sample does not have any more is replaced by the row of the first caption.
     """
-    new = {name: id_ for job in jobs for id_, name in zip(job.shard.ids, job.shard.names, strict=True)}
+    new = dict(jobs.ids())
     by_name = {name: new[name] for name in base.changed}
     for name in base.rows:
         if ":" in name and name not in base.changed and (first := row_name(sample_key(name), 0)) in base.changed:
@@ -81,9 +81,7 @@ def replacements(base: Base, jobs: Sequence[Job]) -> dict[str, str]:
     return {old: by_name[name] for name, old in base.rows.items() if name in by_name}
 
 
-def add_generation(
-    manifest: Manifest, base: Base, jobs: Sequence[Job], versions: JSON, items: Mapping[str, Item]
-) -> Appended:
+def add_generation(manifest: Manifest, base: Base, jobs: Jobs, versions: JSON, items: PackItems) -> Appended:
     """Adds to the manifest what was appended, and what `manifest.build` does not know of the base.
 
     Args:
@@ -91,12 +89,12 @@ def add_generation(
         base: What there was.
         jobs: What was added.
         versions: Of the libraries today.
-        items: What there is today, by name.
+        items: What there is today.
     """
     if jobs:
         shards = [report.file for report in base.reports]
         other = versions if versions != base.manifest["versions"] else {}
-        added = [job.shard.file for job in jobs]
+        added = [tar.file for tar in jobs.tars]
         manifest["generations"] = with_generation(base.manifest, shards, added, replacements(base, jobs), other)
     elif "generations" in base.manifest:
         manifest["generations"] = base.manifest["generations"]
@@ -104,7 +102,7 @@ def add_generation(
         manifest["filtered_from"] = base.manifest["filtered_from"]
     return Appended(
         generation=len(manifest.get("generations", [None])),
-        new=sum(len(job.items) for job in jobs) - len(base.changed),
+        new=jobs.rows() - len(base.changed),
         changed=len(base.changed),
-        kept=len(base.keys - {item.sample.key for item in items.values()}),
+        kept=len(base.keys - {sample_key(name) for name in items.row_of}),
     )

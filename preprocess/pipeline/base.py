@@ -22,7 +22,7 @@ from preprocess.formats.manifest import MANIFEST_FILE, Manifest, Order
 from preprocess.formats.manifest import read as read_manifest
 from preprocess.formats.tar import iter_triples
 from preprocess.formats.triples import CAPTION_INDEX, META_KEYS
-from preprocess.pipeline.pack_plan import Item, PackSettings, row_name, rows_digest
+from preprocess.pipeline.pack_plan import Item, PackItems, PackSettings, row_name, rows_digest
 from preprocess.pipeline.pack_shard import Note, parse_note, state_file, triple_parts, write_note
 from preprocess.pipeline.packed_samples import packed_triples
 from preprocess.samples import JSON, KEY_PATTERN, ShardReport, Split
@@ -142,13 +142,13 @@ def own_keys(base: Manifest) -> tuple[str, ...]:
 # --- what it holds ----------------------------------------------------------------------------------------------------
 
 
-def compare_base(manifest: Manifest, settings: PackSettings, items: Mapping[str, Item]) -> Base:
+def compare_base(manifest: Manifest, settings: PackSettings, items: PackItems) -> Base:
     """Reads which samples the tars hold, and finds those that have changed.
 
     Args:
         manifest: Of the dataset.
         settings: Of this run; the meta keys are those of the base.
-        items: What would be packed today, by name.
+        items: What would be packed today.
 
     Raises:
         UserError: A tar is missing, or is not the one that the manifest names.
@@ -158,31 +158,26 @@ def compare_base(manifest: Manifest, settings: PackSettings, items: Mapping[str,
         note = _vouching_note(settings, report)
         if note is None:
             _check_sha256(settings.out / report.file, report.sha256)
-        ids, now = [], []
+        ids: list[str] = []
+        names: list[str | None] = []
         for id_, name in read_rows(settings.out / report.file):
             ids.append(id_)
-            now.append(None if id_ in replaced else items.get(name))
-            if id_ in replaced:
-                continue
-            if base.rows.setdefault(name, id_) != id_:
+            names.append(None if id_ in replaced else name)
+            if id_ not in replaced and base.rows.setdefault(name, id_) != id_:
                 problem = f"{name!r} is also {base.rows[name]}"
                 raise DamagedFileError(settings.out / report.file, id_, problem, "Run `python -m builders verify`.")
-            if now[-1] is not None and now[-1].sample.split != report.split:
-                base.changed.add(name)
-                now[-1] = None
+        now = items.find(names)
+        moved = {item.name for item in now if item and item.sample.split != report.split}
+        base.changed.update(moved)
+        now = [None if item and item.name in moved else item for item in now]
         if note and note.digest == rows_digest(settings, report.split, ids, now):
             continue
         same = list(_unchanged(settings, report, now))
-        base.changed.update(name_of(item) for item, kept in zip(now, same, strict=True) if item and not kept)
+        base.changed.update(item.name for item, kept in zip(now, same, strict=True) if item and not kept)
         # Next time, nothing needs to be compared: rows that changed now will have been replaced then.
         known = [item if kept else None for item, kept in zip(now, same, strict=True)]
         write_note(settings, rows_digest(settings, report.split, ids, known), report)
     return base
-
-
-def name_of(item: Item) -> str:
-    """The name of the row of an item."""
-    return row_name(item.sample.key, item.caption)
 
 
 def sample_key(name: str) -> str:

@@ -11,17 +11,22 @@ Every sample is a triple or a reject; where one is neither, encoding has not fin
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+import io
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import IO
 
 from preprocess.errors import DamagedFileError, UserError
 from preprocess.formats.layout import Layout
 from preprocess.formats.manifest import ENCODING_KEYS
+from preprocess.formats.places import TriplePlaces
 from preprocess.formats.processed import Processed
 from preprocess.formats.triples import parse_json
 from preprocess.pipeline.ledger import Ledger
-from preprocess.samples import JSON, SPLITS, Reject, Sample
-from preprocess.storage import read_if_there
+from preprocess.pipeline.plan import held
+from preprocess.sample_table import SampleTable, chosen
+from preprocess.samples import JSON, Reject, Sample
+from preprocess.storage import is_remote, read_if_there
 from preprocess.validation import own_line
 
 _REMEDY = "Run encode again with --overwrite."
@@ -48,36 +53,65 @@ def read_encoding(path: Path) -> JSON:
 
 
 def read_samples(path: Path) -> list[Sample]:
-    """Reads `samples.jsonl`.
+    """Reads `samples.jsonl`, as objects.
 
     Raises:
         UserError: It does not exist; a line is not a sample; a key occurs twice.
     """
-    samples: list[Sample] = []
-    keys: set[str] = set()
+    return _unique(list(each_sample(path)), path)
+
+
+def listed_samples(path: Path) -> Sequence[Sample]:
+    """Reads `samples.jsonl`: a few as objects in the order of the file, many as a table, sorted.
+
+    Raises:
+        UserError: As `read_samples`.
+    """
+    found = held(each_sample(path))
+    return found if isinstance(found, SampleTable) else _unique(found, path)
+
+
+def each_sample(path: Path) -> Iterator[Sample]:
+    """The samples of `samples.jsonl`, of which one is held at a time.
+
+    Raises:
+        UserError: It does not exist, or a line is not a sample.
+    """
+    with _lines(path) as lines:
+        for number, line in enumerate(lines, 1):
+            yield own_line(line.rstrip(b"\r\n"), Sample, path, number, "Run samples again.")
+
+
+def _lines(path: Path) -> IO[bytes]:
+    if not is_remote(path) and path.is_file():
+        return path.open("rb")
     content = read_if_there(path)
     if content is None:
         raise UserError(f"{path} does not exist", "Run samples first.")
-    for number, line in enumerate(content.splitlines(), 1):
-        sample = own_line(line, Sample, path, number, "Run samples again.")
+    return io.BytesIO(content)
+
+
+def _unique(samples: list[Sample], path: Path) -> list[Sample]:
+    keys: set[str] = set()
+    for number, sample in enumerate(samples, 1):
         if sample.key in keys:
             raise DamagedFileError(path, f"line {number}", f"key {sample.key!r} is listed twice", "Run samples again.")
         keys.add(sample.key)
-        samples.append(sample)
     return samples
 
 
-def sort_out(samples: Sequence[Sample], layout: Layout) -> tuple[list[Sample], list[Reject]]:
+def sort_out(samples: Sequence[Sample], layout: Layout) -> tuple[Sequence[Sample], TriplePlaces, list[Reject]]:
     """Separates the samples that have a triple from the rejects of the others and of the annotations, sorted by key.
 
+    Returns:
+        The samples that have a triple, where their triples are, the rejects.
+
     Raises:
-        UserError: Some have neither, or none has a triple.
+        UserError: Some have neither, or none has a triple; a triple is incomplete.
     """
-    processed = Processed(layout.processed)
-    done = {split: processed.keys(split) for split in SPLITS}
+    places = Processed(layout.processed).find(samples)
     ledger = Ledger(layout.rejects)
-    packed = [sample for sample in samples if sample.key in done[sample.split]]
-    others = [sample for sample in samples if sample.key not in done[sample.split]]
+    packed, others = chosen(samples, places.there), chosen(samples, ~places.there)
     neither = sorted(sample.key for sample in others if sample.key not in ledger)
     if neither:
         raise UserError(
@@ -91,4 +125,4 @@ def sort_out(samples: Sequence[Sample], layout: Layout) -> tuple[list[Sample], l
         )
     # A sample may have moved to another split since it was rejected.
     rejects = [dataclasses.replace(ledger[sample.key], split=sample.split) for sample in others]
-    return packed, sorted([*rejects, *ledger.listed()], key=lambda reject: reject.key)
+    return packed, places.only(places.there), sorted([*rejects, *ledger.listed()], key=lambda reject: reject.key)

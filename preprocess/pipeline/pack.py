@@ -23,8 +23,8 @@ from preprocess.formats.splits import SIZES_FILE, SPLITS_FILE, sizes_json, split
 from preprocess.formats.triples import CLIP_KEYS, own_meta_keys
 from preprocess.pipeline.append import Appended, add_generation, plan_generation
 from preprocess.pipeline.base import base_of, check_settings, compare_base, own_keys, packed_order
-from preprocess.pipeline.encode_output import read_encoding, read_samples, sort_out
-from preprocess.pipeline.pack_plan import Job, PackSettings, plan_items, plan_jobs
+from preprocess.pipeline.encode_output import listed_samples, read_encoding, sort_out
+from preprocess.pipeline.pack_plan import Job, Jobs, PackItems, PackSettings, plan_jobs
 from preprocess.pipeline.pack_shard import kept_shards, pack_shard
 from preprocess.pipeline.replay import plan_replay
 from preprocess.runtime.options import ONE_WORKER, RunOptions
@@ -105,8 +105,8 @@ def pack_dataset(
     """
     started = time.perf_counter()
     encoding = read_encoding(layout.encoding)
-    samples = read_samples(layout.samples)
-    packed, rejects = sort_out(samples, layout)
+    samples = listed_samples(layout.samples)
+    packed, places, rejects = sort_out(samples, layout)
     clips = encoding["encoder"].get("unit") == "clip"
     meta_keys = (*(CLIP_KEYS if clips else ()), *own_meta_keys(samples))
     before = base_of(layout, append)
@@ -126,23 +126,20 @@ def pack_dataset(
         dim=encoding["encoder"]["dim"],
         dtype=encoding["encoder"]["dtype"],
     )
-    items = plan_items(packed, settings)
+    items = PackItems(packed, places, mode)
     for folder in (settings.out, settings.states):
         make_folder(folder)
         remove_temporary(folder)
     base = compare_base(before, settings, items) if before else None
     first = append is not False and packed_order(layout) is None
     replay = plan_replay(like, settings, items, order) if like and first else None
-    if replay:
-        added = replay.jobs
-    else:
-        added = [plan_generation(base, settings, items, order) if base else plan_jobs(items, settings, **order)]
-    jobs = [job for generation in added for job in generation]
+    added = replay.jobs if replay else [plan_generation(base, items, order) if base else plan_jobs(items, **order)]
+    jobs = Jobs(items, [tar for generation in added for tar in generation.tars])
 
     reports = kept_shards(settings, jobs)
-    todo = [job for job in jobs if job.shard.file not in reports]
+    todo = jobs.only(frozenset(tar.file for tar in jobs.tars) - reports.keys())
     old = base.reports if base else []
-    planned = {report.file for report in old} | {job.shard.file for job in jobs}
+    planned = {report.file for report in old} | {tar.file for tar in jobs.tars}
     _clear(layout, settings, None if base or replay else order, planned, bool(todo), before)
     kept = len(old) + len(reports)
     for report in _run(settings, todo, run):
@@ -159,7 +156,7 @@ def pack_dataset(
         meta_keys=types,
         inputs=_inputs(before, added, rejects),
         rejects=rejects,
-        shards=[*old, *(reports[job.shard.file] for job in jobs)],
+        shards=[*old, *(reports[tar.file] for tar in jobs.tars)],
     )
     if replay:
         manifest["generations"] = replay.generations
@@ -173,7 +170,7 @@ def pack_dataset(
     return result
 
 
-def _inputs(before: Manifest | None, added: Sequence[Sequence[Job]], rejects: Sequence[Reject]) -> Counter[Split]:
+def _inputs(before: Manifest | None, added: Sequence[Jobs], rejects: Sequence[Reject]) -> Counter[Split]:
     """Samples of each split that were to be encoded: those of the dataset before, those that are added, the rejects.
 
     A sample counts once in each generation that has rows of it.
@@ -183,7 +180,7 @@ def _inputs(before: Manifest | None, added: Sequence[Sequence[Job]], rejects: Se
         inputs[split] += counts["inputs"] - counts["missing"] - sum(counts["rejected"].values())
     for jobs in added:
         for split in SPLITS:
-            inputs[split] += len({item.sample.key for job in jobs if job.split == split for item in job.items})
+            inputs[split] += jobs.samples(split)
     return inputs
 
 

@@ -1,18 +1,31 @@
-"""Which triples go into which shard, and a digest of everything that a shard is made from."""
+"""Which triples go into which shard, and a digest of everything that a shard is made from.
+
+A plan is the numbers of the rows, in the order of the tars. What goes into a tar is read from the list of samples and
+the indexes of the parts when its turn comes: a plan takes a few bytes a row, and a run holds the tars at work.
+"""
 
 from __future__ import annotations
 
+import functools
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, overload
+
+import numpy as np
+from numpy.typing import NDArray
 
 from preprocess.formats import members
 from preprocess.formats.manifest import FORMAT_VERSION
-from preprocess.formats.processed import Processed, TriplePlace
-from preprocess.formats.shards import Shard, plan_shards
+from preprocess.formats.places import TriplePlace, TriplePlaces
+from preprocess.formats.processed import Processed
+from preprocess.formats.shards import Shard, cut_shards, order_of
+from preprocess.sample_table import keys_of, taken
 from preprocess.samples import SPLITS, CaptionMode, Sample, Split, canonical_json
+
+Rows = NDArray[np.integer[Any]]
+"""Numbers of rows of `PackItems`."""
 
 
 class Item(NamedTuple):
@@ -21,6 +34,11 @@ class Item(NamedTuple):
     sample: Sample
     caption: int | None
     place: TriplePlace
+
+    @property
+    def name(self) -> str:
+        """The name of the row."""
+        return row_name(self.sample.key, self.caption)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +54,82 @@ class PackSettings:
     dtype: str
 
 
+class PackItems:
+    """What is to be packed: a row for each sample, or one for each of its captions.
+
+    Args:
+        samples: Those that have a triple.
+        places: Where these triples are.
+        mode: The caption mode; `each` gives each caption a row.
+    """
+
+    def __init__(self, samples: Sequence[Sample], places: TriplePlaces, mode: CaptionMode) -> None:
+        self._samples = samples
+        self._places = places
+        number = {split: i for i, split in enumerate(SPLITS)}
+        self._split = np.fromiter((number[split] for _, split in keys_of(samples)), np.int8, len(samples))
+        self._first: NDArray[np.int64] | None = None  # of the rows of each sample; None: its number is its row
+        if mode == "each":
+            counts = np.fromiter((len(sample.captions) for sample in samples), np.int64, len(samples))
+            self._first = np.concatenate(([0], np.cumsum(counts)))
+
+    def __len__(self) -> int:
+        return len(self._samples) if self._first is None else int(self._first[-1])
+
+    def of_split(self, split: Split) -> Rows:
+        """The rows of a split, in the order of its samples."""
+        splits = self._split if self._first is None else np.repeat(self._split, np.diff(self._first))
+        rows = np.flatnonzero(splits == SPLITS.index(split))
+        return rows.astype(np.uint32) if len(self) < 1 << 32 else rows
+
+    def samples_of(self, rows: Rows) -> Rows:
+        """The number of the sample of each row."""
+        return rows if self._first is None else np.searchsorted(self._first, rows, side="right") - 1
+
+    def names(self, rows: Rows) -> Iterator[str]:
+        """The name of each row; of a table no `Sample` is made."""
+        samples = self.samples_of(rows)
+        for first in range(0, len(rows), _AT_ONCE):
+            some = slice(first, first + _AT_ONCE)
+            keys = keys_of(taken(self._samples, samples[some]))
+            for (key, _), caption in zip(keys, self._captions(rows[some], samples[some]), strict=True):
+                yield row_name(key, caption)
+
+    def take(self, rows: Rows) -> list[Item]:
+        """The items of some rows, in the order given.
+
+        Raises:
+            DamagedFileError: A triple has lost a file since it was found.
+        """
+        numbers = self.samples_of(rows)
+        samples = list(taken(self._samples, numbers))  # of a table only now
+        places = self._places.take(numbers, samples)
+        captions = self._captions(rows, numbers)
+        return [Item(*one) for one in zip(samples, captions, places, strict=True)]
+
+    def find(self, names: Iterable[str | None]) -> list[Item | None]:
+        """The items of some names; None for each that is not to be packed, and for None."""
+        rows = [None if name is None else self.row_of.get(name) for name in names]
+        found = iter(self.take(np.array([row for row in rows if row is not None], np.int64)))
+        return [None if row is None else next(found) for row in rows]
+
+    @functools.cached_property
+    def row_of(self) -> Mapping[str, int]:
+        """The row of each name; a dict, which only a dataset that is appended to needs."""
+        return {name: row for row, name in enumerate(self.names(np.arange(len(self))))}
+
+    def _captions(self, rows: Rows, samples: Rows) -> list[int] | list[None]:
+        return [None] * len(rows) if self._first is None else (rows - self._first[samples]).tolist()
+
+
+_AT_ONCE = 65_536  # names that are made of an array of rows at a time
+
+
 class Job(NamedTuple):
-    """One shard to write: its items, and the digest of everything it is made from."""
+    """One shard to write, and its items."""
 
     shard: Shard
     items: tuple[Item, ...]
-    digest: str
 
     @property
     def key(self) -> str:
@@ -54,45 +142,112 @@ class Job(NamedTuple):
         return self.shard.split
 
 
-def plan_items(samples: Sequence[Sample], settings: PackSettings) -> dict[str, Item]:
-    """What is to be packed, by the name of the row: one per sample, or one per caption.
+class Tar(NamedTuple):
+    """A shard of a plan: the ids of its members, and the rows that they are made from."""
 
-    Raises:
-        DamagedFileError: A triple has lost its `.npy`.
+    file: str
+    split: Split
+    ids: Sequence[str]
+    rows: Rows
+
+
+class Jobs(Sequence[Job]):
+    """The shards of a plan; each is made of its samples when it is read.
+
+    Args:
+        items: What is packed.
+        tars: In their order.
     """
-    by_split: dict[Split, list[str]] = {split: [] for split in SPLITS}
-    for sample in samples:
-        by_split[sample.split].append(sample.key)
-    places = {split: settings.processed.places(split, keys) for split, keys in by_split.items() if keys}
-    return {
-        row_name(sample.key, caption): Item(sample, caption, places[sample.split][sample.key])
-        for sample in samples
-        for caption in (range(len(sample.captions)) if settings.caption_mode == "each" else (None,))
-    }
+
+    def __init__(self, items: PackItems, tars: Sequence[Tar]) -> None:
+        self.items = items
+        self.tars = tars
+
+    def __len__(self) -> int:
+        return len(self.tars)
+
+    @overload
+    def __getitem__(self, index: int) -> Job: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[Job]: ...
+
+    def __getitem__(self, index: int | slice) -> Job | list[Job]:
+        return [self._job(tar) for tar in self.tars[index]] if isinstance(index, slice) else self._job(self.tars[index])
+
+    def only(self, files: frozenset[str]) -> Jobs:
+        """The tars of these names."""
+        return Jobs(self.items, [tar for tar in self.tars if tar.file in files])
+
+    def ids(self) -> Iterator[tuple[str, str]]:
+        """Name and id of each row."""
+        for tar in self.tars:
+            yield from zip(self.items.names(tar.rows), tar.ids, strict=True)
+
+    def rows(self) -> int:
+        """How many there are in all tars."""
+        return sum(len(tar.rows) for tar in self.tars)
+
+    def samples(self, split: Split) -> int:
+        """How many samples of a split have a row."""
+        rows = [tar.rows for tar in self.tars if tar.split == split]
+        return len(np.unique(self.items.samples_of(np.concatenate(rows)))) if rows else 0
+
+    def _job(self, tar: Tar) -> Job:
+        items = tuple(self.items.take(tar.rows))
+        return Job(Shard(tar.file, tar.split, tuple(tar.ids), tuple(item.name for item in items)), items)
 
 
 def plan_jobs(
-    items: Mapping[str, Item],
-    settings: PackSettings,
+    items: PackItems,
     *,
     per_shard: int,
     seed: int,
     shuffle: bool,
     first_shard: int = 0,
     first_id: int = 0,
-) -> list[Job]:
-    """Plans the shards of items, as `plan_shards`, and takes the digest of what goes into each."""
-    names: dict[Split, list[str]] = {split: [] for split in SPLITS}
-    for name, item in items.items():
-        names[item.sample.split].append(name)
-    shards = plan_shards(
-        names, per_shard=per_shard, seed=seed, shuffle=shuffle, first_shard=first_shard, first_id=first_id
-    )
-    jobs = []
-    for shard in shards:
-        chosen = tuple(items[name] for name in shard.names)
-        jobs.append(Job(shard, chosen, rows_digest(settings, shard.split, shard.ids, chosen)))
-    return jobs
+    rows: NDArray[np.bool_] | None = None,
+) -> Jobs:
+    """Plans the shards of items, as `plan_shards`.
+
+    Args:
+        items: What is to be packed.
+        per_shard, seed, shuffle, first_shard, first_id: As of `plan_shards`.
+        rows: Which rows; None for all.
+    """
+    ordered: dict[Split, Rows] = {}
+    for split in SPLITS:
+        found = items.of_split(split)
+        if rows is not None:
+            found = found[rows[found]]
+        ordered[split] = found[order_of(_Names(items, found), seed, shuffle)]
+    cuts = cut_shards({split: len(found) for split, found in ordered.items()}, per_shard, first_shard, first_id)
+    return Jobs(items, [Tar(c.file, c.split, c.ids, ordered[c.split][c.start : c.start + len(c.ids)]) for c in cuts])
+
+
+class _Names(Sequence[str]):
+    """The names of some rows."""
+
+    def __init__(self, items: PackItems, rows: Rows) -> None:
+        self._items = items
+        self._rows = rows
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __iter__(self) -> Iterator[str]:
+        return self._items.names(self._rows)
+
+    @overload
+    def __getitem__(self, index: int) -> str: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> _Names: ...
+
+    def __getitem__(self, index: int | slice) -> str | _Names:
+        if isinstance(index, slice):
+            return _Names(self._items, self._rows[index])
+        return next(self._items.names(self._rows[[index]]))
 
 
 def row_name(key: str, caption: int | None) -> str:
@@ -109,3 +264,8 @@ def rows_digest(settings: PackSettings, split: Split, ids: Sequence[str], items:
         row = [id_] if item is None else [id_, item.caption, item.sample.to_json(), *item.place.stamp]
         digest.update(canonical_json(row).encode())
     return digest.hexdigest()
+
+
+def job_digest(settings: PackSettings, job: Job) -> str:
+    """A digest of everything that a shard is made from."""
+    return rows_digest(settings, job.split, job.shard.ids, job.items)

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,26 +22,24 @@ from preprocess.errors import DamagedFileError, SettingsError
 from preprocess.formats import members
 from preprocess.formats.shards import TripleBytes, write_shard
 from preprocess.formats.triples import CAPTION_INDEX, META_KEYS, caption_text, npy_array, parse_json, triple_meta
-from preprocess.pipeline.pack_plan import Item, Job, PackSettings
+from preprocess.pipeline.pack_plan import Item, Job, Jobs, PackSettings, job_digest
 from preprocess.samples import ShardReport, canonical_json
 from preprocess.storage import Stamp, file_names, fingerprint, fingerprints, read_ranges, remove, write_atomic
 
 _ENCODE_AGAIN = "Delete it and run encode again."
 
 
-def kept_shards(settings: PackSettings, jobs: Sequence[Job]) -> dict[str, ShardReport]:
+def kept_shards(settings: PackSettings, jobs: Jobs) -> dict[str, ShardReport]:
     """The reports of the shards that need not be packed again, by file name."""
     tars, noted = fingerprints(settings.out), frozenset(file_names(settings.states))
-    candidates = [job for job in jobs if job.shard.file in tars and f"{job.shard.file}.json" in noted]
-    states = read_ranges([(state_file(settings, job.shard.file), 0, None) for job in candidates])
-    checked = zip(candidates, states, strict=True)
-    return {job.shard.file: report for job, state in checked if (report := _same(job, state, tars[job.shard.file]))}
-
-
-def _same(job: Job, data: bytes, tar: Stamp) -> ShardReport | None:
-    """The report in a note, if the shard is made from the same triples and its tar is untouched."""
-    note = parse_note(data)
-    return note.report if note and (note.digest, note.stamp) == (job.digest, tar) else None
+    numbers = [i for i, tar in enumerate(jobs.tars) if tar.file in tars and f"{tar.file}.json" in noted]
+    states = read_ranges([(state_file(settings, jobs.tars[number].file), 0, None) for number in numbers])
+    kept = {}
+    for number, state in zip(numbers, states, strict=True):
+        file, note = jobs.tars[number].file, parse_note(state)
+        if note and note.stamp == tars[file] and note.digest == job_digest(settings, jobs[number]):
+            kept[file] = note.report
+    return kept
 
 
 class Note(NamedTuple):
@@ -82,7 +80,7 @@ def pack_shard(settings: PackSettings, job: Job) -> ShardReport:
     stored = settings.processed.read(job.shard.split, [item.place for item in job.items])
     parts = (triple_parts(settings, item, data) for item, data in zip(job.items, stored, strict=True))
     report = write_shard(settings.out, job.shard, parts)
-    write_note(settings, job.digest, report)
+    write_note(settings, job_digest(settings, job), report)
     return report
 
 

@@ -23,10 +23,20 @@ def collected(samples: Iterable[Sample]) -> Sequence[Sample]:
     Raises:
         UserError: As `sorted_by_split`.
     """
+    found = held(samples)
+    return found if isinstance(found, SampleTable) else sorted_by_split(found)
+
+
+def held(samples: Iterable[Sample]) -> list[Sample] | SampleTable:
+    """A list of a few samples, as they come; a table of many, sorted by split and key.
+
+    Raises:
+        UserError: There are many, and a key occurs twice.
+    """
     stream = iter(samples)
     head = list(itertools.islice(stream, AS_OBJECTS + 1))
     if len(head) <= AS_OBJECTS:
-        return sorted_by_split(head)
+        return head
     every = itertools.chain(head, stream)
     del head  # or these would be held until all are written
     return SampleTable.of(every)

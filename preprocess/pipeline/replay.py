@@ -9,33 +9,35 @@ row that replaces it; readers leave it out. If the outputs differ in samples or 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+
+import numpy as np
 
 from preprocess.errors import UserError
 from preprocess.formats.generations import Generation, replaced_rows, tars_by_generation
 from preprocess.formats.layout import Layout
 from preprocess.formats.manifest import Manifest, Order
-from preprocess.formats.shards import Shard
 from preprocess.pipeline.base import ANEW, packed_manifest, read_rows
-from preprocess.pipeline.pack_plan import Item, Job, PackSettings, rows_digest
+from preprocess.pipeline.pack_plan import Jobs, PackItems, PackSettings, Tar
+from preprocess.samples import SPLITS
 
 
 @dataclass(frozen=True, slots=True)
 class Replay:
     """The shards of each generation, and what the manifest is to say of the generations."""
 
-    jobs: Sequence[Sequence[Job]]
+    jobs: Sequence[Jobs]
     generations: list[Generation]
 
 
-def plan_replay(like: Layout, settings: PackSettings, items: Mapping[str, Item], order: Order) -> Replay | None:
+def plan_replay(like: Layout, settings: PackSettings, items: PackItems, order: Order) -> Replay | None:
     """The shards of another output, to be written with the triples of this one.
 
     Args:
         like: The other output.
         settings: Of this run.
-        items: What is to be packed, by name.
+        items: What is to be packed.
         order: Of this run.
 
     Returns:
@@ -49,22 +51,23 @@ def plan_replay(like: Layout, settings: PackSettings, items: Mapping[str, Item],
         return None
     if (manifest["order"], manifest["caption_mode"]) != (order, settings.caption_mode):
         return None
-    jobs = _jobs(like, manifest, settings, items)
-    if jobs is None:
+    tars = _tars(like, manifest, settings, items)
+    if tars is None:
         return None
     by_generation = tars_by_generation(manifest, [])
     generations: list[Generation] = [
         {"number": one["number"], "shards": one["shards"], "replaced": one["replaced"]}
         for one in manifest["generations"]
     ]
-    return Replay([[jobs[file] for file in files] for files in by_generation], generations)
+    return Replay([Jobs(items, [tars[file] for file in files]) for files in by_generation], generations)
 
 
-def _jobs(like: Layout, manifest: Manifest, settings: PackSettings, items: Mapping[str, Item]) -> dict[str, Job] | None:
+def _tars(like: Layout, manifest: Manifest, settings: PackSettings, items: PackItems) -> dict[str, Tar] | None:
     """The shards by name; None if a row has no item in its split, or an item has no current row."""
     replaced = replaced_rows(manifest)
-    jobs: dict[str, Job] = {}
+    tars: dict[str, Tar] = {}
     current: set[str] = set()
+    row_of, in_split = items.row_of, {split: frozenset(items.of_split(split).tolist()) for split in SPLITS}
     for shard in manifest["shards"]:
         tar = like.dataset / shard["file"]
         if not tar.is_file():
@@ -73,11 +76,10 @@ def _jobs(like: Layout, manifest: Manifest, settings: PackSettings, items: Mappi
                 f"Restore or download the tars of {like.hub_name}. {ANEW}",
             )
         rows = list(read_rows(tar))
-        chosen = tuple(items[name] for _, name in rows if name in items)
-        if len(chosen) < len(rows) or any(item.sample.split != shard["split"] for item in chosen):
+        found = [row_of[name] for _, name in rows if name in row_of]
+        if len(found) < len(rows) or not in_split[shard["split"]].issuperset(found):
             return None
         current.update(name for id_, name in rows if id_ not in replaced)
-        ids, names = (tuple(column) for column in zip(*rows, strict=True))
-        digest = rows_digest(settings, shard["split"], ids, chosen)
-        jobs[shard["file"]] = Job(Shard(shard["file"], shard["split"], ids, names), chosen, digest)
-    return jobs if current == items.keys() else None
+        ids = [id_ for id_, _ in rows]
+        tars[shard["file"]] = Tar(shard["file"], shard["split"], ids, np.array(found, np.int64))
+    return tars if current == row_of.keys() else None

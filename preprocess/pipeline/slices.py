@@ -28,11 +28,11 @@ from preprocess.formats.layout import Layout, json_bytes, note_report, read_json
 from preprocess.formats.parts import parts_among
 from preprocess.formats.processed import Processed
 from preprocess.formats.slices import Slice, ranges
-from preprocess.pipeline.encode_output import read_samples
+from preprocess.pipeline.encode_output import each_sample
 from preprocess.pipeline.index import Source, only_run, write_list
 from preprocess.pipeline.journal import Journal
 from preprocess.pipeline.ledger import Ledger
-from preprocess.pipeline.plan import sorted_by_split
+from preprocess.pipeline.plan import collected
 from preprocess.samples import JSON, SPLITS, Reject, Sample, canonical_json
 from preprocess.storage import Stamp, clear_folder, file_names, is_remote, move_files, sync, write_if_changed
 from preprocess.validation import own_line
@@ -193,7 +193,7 @@ def _checked(layout: Layout, slices: Sequence[Layout]) -> _Found:
             else f"Run encode with --slice K/{count} for each K of them, as sbatch --array={ranges(missing)} does.",
         )
     _check_same(layout, notes)
-    samples = sorted_by_split([sample for one in slices for sample in read_samples(one.samples)])
+    samples = collected(sample for one in slices for sample in each_sample(one.samples))
     rejects = {reject.key: reject for one in slices for reject in Ledger(one.rejects)}
     listed = [reject for reject in rejects.values() if reject.stage == "list"]
     if _digest(samples, listed) != next(iter(notes.values())).samples:

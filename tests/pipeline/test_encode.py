@@ -31,6 +31,7 @@ from preprocess.encoders import encoder_spec
 from preprocess.encoders.devices import has_gpu_driver
 from preprocess.errors import REASONS, RawDataError, SettingsError, UserError
 from preprocess.formats.layout import Layout, read_json
+from preprocess.formats.places import TriplePlace
 from preprocess.formats.processed import Processed
 from preprocess.formats.triple_files import read_triple
 from preprocess.formats.triples import npy_array
@@ -140,6 +141,12 @@ def _key_of(layout: Layout, stem: str) -> str:
     """The key that the recipe gave to `train/<stem>.mp4`."""
     (key,) = (s.key for s in read_samples(layout.samples) if Path(s.media).stem == stem)
     return key
+
+
+def _places(triples: Processed, layout: Layout, stem: str) -> list[TriplePlace]:
+    """The place of that sample's triple."""
+    samples = [sample for sample in read_samples(layout.samples) if sample.key == _key_of(layout, stem)]
+    return triples.find(samples).take(np.arange(1), samples)
 
 
 @pytest.mark.parametrize("workers", [2, 4])
@@ -326,7 +333,7 @@ def test_a_raw_file_that_was_replaced_is_encoded_again(small_clip: Path, tmp_pat
     assert (first.written, first.changed, dict(first.rejects)) == (2, 0, {"unreadable": 1})
     layout = Layout(out, "CLIP-Test")
     triples = Processed(layout.processed)
-    before = triples.places("train", [_key_of(layout, "a")])
+    before = _places(triples, layout, "a")
 
     for name, seed in (("b", 7), ("c", 8)):
         (raw / "train" / f"{name}.mp4").unlink()
@@ -337,10 +344,10 @@ def test_a_raw_file_that_was_replaced_is_encoded_again(small_clip: Path, tmp_pat
     assert (third.written, third.changed, third.kept) == (0, 0, 3)
 
     if processed == "files":
-        assert triples.places("train", [_key_of(layout, "a")]) == before, "what did not change is left alone"
+        assert _places(triples, layout, "a") == before, "what did not change is left alone"
     for name in "abc":
         key = _key_of(layout, name)
-        (stored,) = triples.read("train", [triples.places("train", [key])[key]])
+        (stored,) = triples.read("train", _places(triples, layout, name))
         expected = plain_embeddings(small_clip, raw / "train" / f"{name}.mp4", np.arange(2.0))
         np.testing.assert_allclose(npy_array(stored["npy"], key), expected, atol=1e-5)
     assert not list(layout.dataset.rglob("journal.jsonl")), "stamps stay beside the triples"

@@ -12,7 +12,7 @@ import pytest
 
 from preprocess.formats import members
 from preprocess.formats.processed import Processed
-from preprocess.pipeline.pack_plan import Job, PackSettings, plan_items, plan_jobs
+from preprocess.pipeline.pack_plan import Job, PackItems, PackSettings, job_digest, plan_jobs
 from preprocess.samples import Sample, Triple
 from tests.pipeline.conftest import on_disk
 from tests.pipeline.packing import DIM, make_triples, triple_of
@@ -30,11 +30,12 @@ def settings(tmp_path: Path) -> PackSettings:
 
 
 def planned(samples: list[Sample], settings: PackSettings, per_shard: int, seed: int) -> list[Job]:
-    return plan_jobs(plan_items(samples, settings), settings, per_shard=per_shard, seed=seed, shuffle=True)
+    items = PackItems(samples, settings.processed.find(samples), settings.caption_mode)
+    return list(plan_jobs(items, per_shard=per_shard, seed=seed, shuffle=True))
 
 
 def digests(settings: PackSettings, samples: list[Sample] = SAMPLES, per_shard: int = 10, seed: int = 42) -> list[str]:
-    return [job.digest for job in planned(samples, settings, per_shard, seed)]
+    return [job_digest(settings, job) for job in planned(samples, settings, per_shard, seed)]
 
 
 @pytest.mark.parametrize(
@@ -62,7 +63,7 @@ def test_it_changes_with_a_sample(settings: PackSettings, change: dict[str, Any]
 
 def test_it_changes_with_the_order(settings: PackSettings) -> None:
     """Other ids for the same samples."""
-    orders = {tuple(job.shard.names): job.digest for seed in range(20) for job in jobs(settings, seed)}
+    orders = {tuple(job.shard.names): job_digest(settings, job) for seed in range(20) for job in jobs(settings, seed)}
     assert len(orders) == len(set(orders.values())) == 6
 
 
@@ -91,7 +92,7 @@ def test_each_caption_of_a_sample_has_its_own(settings: PackSettings) -> None:
     assert sorted(found) == [0, 1]
     # The same id with either caption, as another seed may give it.
     orders = {
-        tuple(item.caption for item in job.items): job.digest
+        tuple(item.caption for item in job.items): job_digest(settings, job)
         for seed in range(20)
         for job in planned([one], each, 10, seed)
     }

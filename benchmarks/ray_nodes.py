@@ -3,8 +3,14 @@
     .venv/bin/python benchmarks/ray_nodes.py [--items 1200] [--seconds 0.2] [--cores 4]
 
 The nodes are simulated by `ray.cluster_utils.Cluster` on this machine, and sleeping takes no core: what is measured is
-the executor, from the first report to the last. Efficiency is the time of one node / (nodes · time). The head runs no
-actor. Figures of the machine and the versions go to `results/ray_nodes.json`.
+the executor. The head runs no actor.
+
+    efficiency             time of one node / (nodes · time), from the begin of the first item to the end of the last
+    efficiency_when_all    of the cores, from when all of them have ended an item to the end of the last item: simulated
+                           nodes start one after another, as they share the cores of this machine, and real ones do not
+    efficiency_with_start  as `efficiency`, from the call of `run_items` to its end
+
+Figures of the machine and the versions go to `results/ray_nodes.json`.
 """
 
 from __future__ import annotations
@@ -40,9 +46,10 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """Its report, and when its work ended, by the clock of this machine."""
+    """Its report, by which process, and when its work ended, by the clock of this machine."""
 
     key: str
+    worker: int
     ended: float
 
 
@@ -58,11 +65,26 @@ class Sleep:
             watch(item.key)
             time.sleep(self.seconds)
             watch(None)
-            yield Done(item.key, time.monotonic())
+            yield Done(item.key, os.getpid(), time.monotonic())
 
 
-def seconds_of(nodes: int, items: int, seconds: float, cores: int) -> tuple[float, float]:
-    """From the begin of the first item to the end of the last, and from the call of `run_items` to its end."""
+@dataclass(frozen=True, slots=True)
+class Times:
+    """Of one run.
+
+    Attributes:
+        busy_s: From the begin of the first item to the end of the last.
+        whole_s: From the call of `run_items` to its end.
+        used: Share of the cores' time that items took, from when all cores have ended an item to the end of the last.
+    """
+
+    busy_s: float
+    whole_s: float
+    used: float
+
+
+def times_of(nodes: int, items: int, seconds: float, cores: int) -> Times:
+    """Runs so many items on so many nodes."""
     import ray
     from ray.cluster_utils import Cluster
 
@@ -74,9 +96,17 @@ def seconds_of(nodes: int, items: int, seconds: float, cores: int) -> tuple[floa
         ray.init(address=cluster.address, log_to_driver=False, configure_logging=False)
         began = time.monotonic()
         work = [Item(f"k{number:06}") for number in range(items)]
-        ended = [report.ended for report in run_items(work, Sleep(seconds), RunOptions(executor="ray"))]
-        assert len(ended) == items
-        return max(ended) - min(ended) + seconds, time.monotonic() - began
+        reports = list(run_items(work, Sleep(seconds), RunOptions(executor="ray")))
+        whole_s = time.monotonic() - began
+        ended = sorted(report.ended for report in reports)
+        first: dict[int, float] = {}  # end of the first item of each worker
+        for report in sorted(reports, key=lambda report: report.ended):
+            first.setdefault(report.worker, report.ended)
+        assert (len(ended), len(first)) == (items, nodes * cores)
+        all_work = max(first.values())
+        worked = sum(min(seconds, moment - all_work) for moment in ended if moment > all_work)
+        used = worked / (nodes * cores * (ended[-1] - all_work))
+        return Times(ended[-1] - ended[0] + seconds, whole_s, used)
     finally:
         ray.shutdown()
         cluster.shutdown()
@@ -97,13 +127,16 @@ def main() -> None:
     found = []
     for nodes in arguments.nodes:
         # As many items per node: a start of the same length is the same share of each run.
-        busy, whole = seconds_of(nodes, nodes * arguments.items, arguments.seconds, arguments.cores)
-        found.append({"nodes": nodes, "items": nodes * arguments.items, "busy_s": busy, "with_start_s": whole})
+        times = times_of(nodes, nodes * arguments.items, arguments.seconds, arguments.cores)
+        found.append({"nodes": nodes, "items": nodes * arguments.items, "used": times.used})
+        found[-1] |= {"busy_s": times.busy_s, "with_start_s": times.whole_s}
     for one in found:
         one["efficiency"] = round(found[0]["busy_s"] / one["busy_s"], 4)
+        one["efficiency_when_all"] = round(one["used"], 4)
         one["efficiency_with_start"] = round(found[0]["with_start_s"] / one["with_start_s"], 4)
         ideal = arguments.items * arguments.seconds / arguments.cores
         one["of_ideal"] = round(ideal / one["busy_s"], 4)
+        del one["used"]
         one["busy_s"], one["with_start_s"] = round(one["busy_s"], 2), round(one["with_start_s"], 2)
     machine = {
         "cores": len(os.sched_getaffinity(0)),

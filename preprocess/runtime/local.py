@@ -196,8 +196,6 @@ class _Run(Generic[T, R]):
         for idle in [worker for worker in self._pool if not worker.tasks]:
             if (task := self._next_task()) is not None:
                 self._hand(idle, task)
-        for worker in self._pool:
-            self._fill(worker)
 
     def _hand(self, worker: _Worker[T], task: T) -> None:
         worker.tasks.append(task)
@@ -221,6 +219,7 @@ class _Run(Generic[T, R]):
                 worker.item, worker.since = value, time.monotonic()
             elif kind == "report":
                 yield value
+                self._fill(worker)  # not before the first report: it tells how large the next task should be
             elif kind == "end":
                 worker.tasks.popleft()
                 worker.item = None

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import math
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing
@@ -28,6 +29,7 @@ from preprocess.samples import Reject, Split
 PER_TASK = 32
 """Largest task: enough items to fill batches across videos, few enough to lose little with a worker."""
 
+_FITTED = 0.5  # share of its items that a task has at least when it is cut to fill batches
 _TASKS_PER_CORE = 4  # that an actor of a cluster is handed at once, so that few messages keep all of its cores at work
 _MAX_DEATHS = 3  # per slot: failures in a row without a report and without an item to blame
 _REASONS: dict[Cause, Reason] = {"crashed": "decoder_crashed", "timeout": "timeout", "out_of_memory": "out_of_memory"}
@@ -89,8 +91,8 @@ def run_items(
         waiting_for: What happens before the first report; shown until then, in place of the bar.
         unit: Of the items in the progress bar.
         counted: Attribute of the reports that is summed for a second rate, such as `frames`.
-        fill: How much of `counted` a task should hold at least, as far as the reports tell: of rows, those of a batch,
-            since a batch that is not full takes as long as one that is.
+        fill: How much of `counted` is worked on together: of rows, those of a batch. A batch that is not full takes as
+            long as one that is, so a task holds what fills batches, as far as the reports tell.
         direct: Whether an actor of a cluster runs `fn` itself, a task of `per_task` items at a time, and starts no
             worker processes: `fn` starts its own, or the work is of one core and decodes nothing.
 
@@ -98,17 +100,13 @@ def run_items(
         UserError: The executor is unknown, or workers fail without an item to blame (`WorkerError`).
     """
     executor = make_executor(options, preload)
-    least = 1
+    size = _TaskSize(fill, counted)
     if executor.machine is not None and not direct:
-        fn = OnMachine(fn, options, per_task, preload)
-        least = options.workers or executor.machine.cores
-        per_task *= _TASKS_PER_CORE * least
-    total, reported, began = 0, 0, time.monotonic()
-
-    def smallest() -> int:
-        return max(least, -(-fill * reported // total)) if total else least
-
-    reports = _tracked(executor, cut(items, executor.slots, per_task, smallest), fn, len(items))
+        fn = OnMachine(fn, options, per_task, preload, fill, counted)
+        size.least = options.workers or executor.machine.cores
+        per_task *= _TASKS_PER_CORE * size.least
+    began = time.monotonic()
+    reports = _tracked(executor, cut(items, executor.slots, per_task, size.of), fn, len(items))
     shown = description is not None
     with closing(reports), ExitStack() as line:
         with waiting(waiting_for, shown=shown):
@@ -116,11 +114,52 @@ def run_items(
         bar = line.enter_context(progress(len(items), unit, description or "", shown=shown))
         for report in itertools.chain(first, reports):
             bar.update()
-            reported += 1
+            size.add(report)
             if counted is not None:
-                total += getattr(report, counted, 0)  # a Reject counts nothing
-                bar.set_postfix_str(f"{total / max(time.monotonic() - began, 1e-9):.0f} {counted}/s", refresh=False)
+                rate = size.total / max(time.monotonic() - began, 1e-9)
+                bar.set_postfix_str(f"{rate:.0f} {counted}/s", refresh=False)
             yield report
+
+
+@dataclass(slots=True)
+class _TaskSize:
+    """How many items a task holds, by what the reports tell of those before.
+
+    Attributes:
+        fill: How much of `counted` that is; see `run_items`.
+        counted: Attribute of the reports.
+        least: Items in any case.
+        reported: How many reports there were.
+        total: Their sum of `counted`.
+    """
+
+    fill: int
+    counted: str | None
+    least: int = 1
+    reported: int = 0
+    total: int = 0
+
+    def add(self, report: object) -> None:
+        """Notes a report; a Reject counts nothing."""
+        self.reported += 1
+        if self.counted is not None:
+            self.total += getattr(report, self.counted, 0)
+
+    def of(self, share: int) -> int:
+        """The size of a task that is to hold `share` items: about as many, that fill one batch or several.
+
+        Each is taken to count as much as those that were reported did on average.
+        """
+        if not self.total or not self.fill:
+            return max(self.least, share)
+        each = self.total / self.reported
+        wanted = max(self.least, share, int(self.fill / each))
+
+        def fullness(items: int) -> tuple[float, int]:
+            batches = math.ceil(items * each / self.fill)
+            return items * each / (batches * self.fill), items
+
+        return max(range(max(self.least, math.ceil(wanted * _FITTED)), wanted + 1), key=fullness, default=wanted)
 
 
 def _tracked(
@@ -154,18 +193,24 @@ class OnMachine(Generic[Item, Report]):
         options: `workers` and `memory_limit` may be left to the machine.
         per_task: Items in one of the smaller tasks at most.
         preload: Modules that workers should have imported.
+        fill, counted: As of `run_items`, for the smaller tasks.
     """
 
     fn: Callable[[Task[Item], Watch], Iterator[Report | Reject]]
     options: RunOptions
     per_task: int
     preload: tuple[str, ...] = ()
+    fill: int = 0
+    counted: str | None = None
 
     def __call__(self, task: Task[Item], watch: Watch) -> Iterator[Report | Reject]:
         """Yields a report or Reject for each item."""
         executor = _workers_here(self.options, self.preload)
-        tasks = cut(task.items, executor.slots, self.per_task)
-        yield from _tracked(executor, tasks, self.fn, len(task.items))
+        size = _TaskSize(self.fill, self.counted)
+        tasks = cut(task.items, executor.slots, self.per_task, size.of)
+        for report in _tracked(executor, tasks, self.fn, len(task.items)):
+            size.add(report)
+            yield report
 
 
 @functools.cache
@@ -175,12 +220,12 @@ def _workers_here(options: RunOptions, preload: tuple[str, ...]) -> LocalExecuto
 
 
 def cut(
-    items: Sequence[Item], slots: int, per_task: int = PER_TASK, least: int | Callable[[], int] = 1
+    items: Sequence[Item], slots: int, per_task: int = PER_TASK, size_of: Callable[[int], int] = int
 ) -> Iterator[Task[Item]]:
     """Cuts items into tasks sized by what is left (guided self-scheduling), so that no slot is idle at the end.
 
-    A task holds 1 / (2 · slots) of the remaining items, between `least`, which may be asked for each task, and
-    `per_task`. With one slot there is nothing to balance, and every task is as large as allowed.
+    A task holds 1 / (2 · slots) of the remaining items, or as many as `size_of` makes of that number, and `per_task` at
+    most. With one slot there is nothing to balance, and every task is as large as allowed.
 
     Examples:
         >>> [len(task.items) for task in cut(range(40), slots=2, per_task=8)]
@@ -188,8 +233,8 @@ def cut(
     """
     index = first = 0
     while left := len(items) - first:
-        smallest = least() if callable(least) else least
-        size = min(per_task, left, left if slots == 1 else max(smallest, -(-left // (2 * slots))))
+        share = min(per_task, left if slots == 1 else -(-left // (2 * slots)))
+        size = min(per_task, left, size_of(share))
         yield Task(index, tuple(items[first : first + size]))
         index, first = index + 1, first + size
 

@@ -62,6 +62,22 @@ def test_every_report_of_every_task_arrives(workers: int) -> None:
     assert sorted(reports) == sorted(item.upper() for task in TASKS for item in task)
 
 
+def test_a_second_task_is_cut_when_the_first_has_reported() -> None:
+    """What the first reports tell decides how large it is; then one waits for each worker."""
+    cut: list[Task] = []
+
+    def tasks() -> Iterator[Task]:
+        for task in TASKS:
+            cut.append(task)
+            yield task
+
+    reports = LocalExecutor(2).run(tasks(), shout, keep_nothing)
+    next(reports)
+    assert len(cut) == 2
+    assert len(list(reports)) == 20
+    assert cut == TASKS
+
+
 def test_more_workers_than_tasks_and_no_tasks_at_all() -> None:
     assert list(LocalExecutor(4).run([("a",)], shout, keep_nothing)) == ["A"]
     assert list(LocalExecutor(4).run([], shout, keep_nothing)) == []

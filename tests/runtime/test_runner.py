@@ -20,7 +20,7 @@ from preprocess.runtime.executors import find_executor, make_executor, register_
 from preprocess.runtime.inline import InlineExecutor
 from preprocess.runtime.options import RunOptions
 from preprocess.runtime.protocol import Watch, WorkerError
-from preprocess.runtime.runner import Task, cut, run_items
+from preprocess.runtime.runner import OnMachine, Task, cut, run_items
 from preprocess.samples import Reject
 from tests.fakes.executor import FreshProcessExecutor
 from tests.runtime.items import Item
@@ -166,14 +166,14 @@ def test_tasks_are_cut_by_what_is_left() -> None:
         4: [5, 5, 4, 4, 3, 3, 2, 2, 2, 2, 1, 1, 1, 1, 1, 1, 1, 1],
     }
     for count in range(12):  # also where fewer are left than a task has at least
-        tasks = list(itertools.islice(cut(items[:count], 2, 8, least=5), 20))
+        tasks = list(itertools.islice(cut(items[:count], 2, 8, lambda share: max(share, 5)), 20))
         assert [item for task in tasks for item in task.items] == items[:count]
         assert all(task.items for task in tasks)
         assert all(len(task.items) >= 5 for task in tasks[:-1])
 
 
-def test_tasks_get_no_smaller_than_what_fills_a_batch() -> None:
-    """As far as the reports tell: ten rows an item, so that four items hold at least the 32 rows of a batch."""
+def test_tasks_hold_what_fills_batches() -> None:
+    """As far as the reports tell: ten rows an item, so three fit into a batch of 32, sixteen into five."""
     sizes: list[int] = []
 
     def ten_rows(task: Task[Item], watch: Watch) -> Iterator[Counted]:
@@ -186,11 +186,34 @@ def test_tasks_get_no_smaller_than_what_fills_a_batch() -> None:
     options = RunOptions(executor="two slots")
     assert len(list(run_items(items, ten_rows, options, per_task=50, counted="rows", fill=32))) == 100
     assert sizes[0] == 25, "by what is left"
-    assert sum(sizes) == 100
-    assert min(sizes[:-1]) == 4
+    assert sizes[1:] == [16, 15, 9, 9, 6, 3, 3, 3, 3, 3, 3, 2]
     sizes.clear()
     assert len(list(run_items(items, ten_rows, options, per_task=50, counted="rows"))) == 100
     assert min(sizes) == 1
+
+
+@dataclass(frozen=True)
+class TenRows:
+    """Ten rows an item; notes in `folder` how many items each task holds."""
+
+    folder: Path
+
+    def __call__(self, task: Task[Item], watch: Watch) -> Iterator[Counted]:
+        with (self.folder / "sizes").open("a") as log:
+            print(len(task.items), file=log)
+        for item in task.items:
+            yield Counted(item.key, 10)
+
+
+@pytest.mark.parametrize(("fill", "least"), [(32, 3), (0, 1)])
+def test_a_machine_of_a_cluster_fills_batches_too(tmp_path: Path, fill: int, least: int) -> None:
+    """It cuts what it is handed into tasks of its own."""
+    machine = OnMachine(TenRows(tmp_path), RunOptions(workers=2), 50, fill=fill, counted="rows")
+    items = tuple(Item(str(i)) for i in range(100))
+    assert len(list(machine(Task(0, items), lambda key: None))) == 100
+    sizes = sorted(map(int, (tmp_path / "sizes").read_text().split()))
+    assert sum(sizes) == 100
+    assert sizes[1] == least, "the last task of all may hold fewer"
 
 
 # --- choosing an executor, and the options ----------------------------------------------------------------------------

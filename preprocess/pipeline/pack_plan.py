@@ -142,7 +142,7 @@ class Job(NamedTuple):
         return self.shard.split
 
 
-class Tar(NamedTuple):
+class PlannedTar(NamedTuple):
     """A shard of a plan: the ids of its members, and the rows that they are made from."""
 
     file: str
@@ -159,7 +159,7 @@ class Jobs(Sequence[Job]):
         tars: In their order.
     """
 
-    def __init__(self, items: PackItems, tars: Sequence[Tar]) -> None:
+    def __init__(self, items: PackItems, tars: Sequence[PlannedTar]) -> None:
         self.items = items
         self.tars = tars
 
@@ -193,7 +193,7 @@ class Jobs(Sequence[Job]):
         rows = [tar.rows for tar in self.tars if tar.split == split]
         return len(np.unique(self.items.samples_of(np.concatenate(rows)))) if rows else 0
 
-    def _job(self, tar: Tar) -> Job:
+    def _job(self, tar: PlannedTar) -> Job:
         items = tuple(self.items.take(tar.rows))
         return Job(Shard(tar.file, tar.split, tuple(tar.ids), tuple(item.name for item in items)), items)
 
@@ -222,7 +222,9 @@ def plan_jobs(
             found = found[rows[found]]
         ordered[split] = found[order_of(_Names(items, found), seed, shuffle)]
     cuts = cut_shards({split: len(found) for split, found in ordered.items()}, per_shard, first_shard, first_id)
-    return Jobs(items, [Tar(c.file, c.split, c.ids, ordered[c.split][c.start : c.start + len(c.ids)]) for c in cuts])
+    return Jobs(
+        items, [PlannedTar(c.file, c.split, c.ids, ordered[c.split][c.start : c.start + len(c.ids)]) for c in cuts]
+    )
 
 
 class _Names(Sequence[str]):

@@ -19,7 +19,7 @@ from preprocess.formats.generations import Generation, replaced_rows, tars_by_ge
 from preprocess.formats.layout import Layout
 from preprocess.formats.manifest import Manifest, Order
 from preprocess.pipeline.base import ANEW, packed_manifest, read_rows
-from preprocess.pipeline.pack_plan import Jobs, PackItems, PackSettings, Tar
+from preprocess.pipeline.pack_plan import Jobs, PackItems, PackSettings, PlannedTar
 from preprocess.samples import SPLITS
 
 
@@ -62,10 +62,10 @@ def plan_replay(like: Layout, settings: PackSettings, items: PackItems, order: O
     return Replay([Jobs(items, [tars[file] for file in files]) for files in by_generation], generations)
 
 
-def _tars(like: Layout, manifest: Manifest, settings: PackSettings, items: PackItems) -> dict[str, Tar] | None:
+def _tars(like: Layout, manifest: Manifest, settings: PackSettings, items: PackItems) -> dict[str, PlannedTar] | None:
     """The shards by name; None if a row has no item in its split, or an item has no current row."""
     replaced = replaced_rows(manifest)
-    tars: dict[str, Tar] = {}
+    tars: dict[str, PlannedTar] = {}
     current: set[str] = set()
     row_of, in_split = items.row_of, {split: frozenset(items.of_split(split).tolist()) for split in SPLITS}
     for shard in manifest["shards"]:
@@ -81,5 +81,5 @@ def _tars(like: Layout, manifest: Manifest, settings: PackSettings, items: PackI
             return None
         current.update(name for id_, name in rows if id_ not in replaced)
         ids = [id_ for id_, _ in rows]
-        tars[shard["file"]] = Tar(shard["file"], shard["split"], ids, np.array(found, np.int64))
+        tars[shard["file"]] = PlannedTar(shard["file"], shard["split"], ids, np.array(found, np.int64))
     return tars if current == row_of.keys() else None

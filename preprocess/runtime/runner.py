@@ -159,7 +159,7 @@ class _TaskSize:
             batches = math.ceil(items * each / self.fill)
             return items * each / (batches * self.fill), items
 
-        return max(range(max(self.least, math.ceil(wanted * _FITTED)), wanted + 1), key=fullness, default=wanted)
+        return max(range(max(self.least, math.ceil(wanted * _FITTED)), wanted + 1), key=fullness)
 
 
 def _tracked(

@@ -86,10 +86,6 @@ class PackItems:
         """The number of the sample of each row."""
         return rows if self._first is None else np.searchsorted(self._first, rows, side="right") - 1
 
-    def count_samples(self, rows: Rows) -> int:
-        """How many samples the rows, of which none occurs twice, are of."""
-        return len(rows) if self._first is None else len(np.unique(self.samples_of(rows)))
-
     def names(self, rows: Rows) -> Iterator[str]:
         """The name of each row; of a table no `Sample` is made."""
         samples = self.samples_of(rows)
@@ -195,7 +191,7 @@ class Jobs(Sequence[Job]):
     def samples(self, split: Split) -> int:
         """How many samples of a split have a row."""
         rows = [tar.rows for tar in self.tars if tar.split == split]
-        return self.items.count_samples(np.concatenate(rows)) if rows else 0
+        return len(np.unique(self.items.samples_of(np.concatenate(rows)))) if rows else 0
 
     def _job(self, tar: PlannedTar) -> Job:
         items = tuple(self.items.take(tar.rows))

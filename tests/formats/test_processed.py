@@ -115,6 +115,14 @@ def test_the_fingerprint_is_that_of_the_content(tmp_path: Path) -> None:
     assert places(store, ["a"])["a"].stamp != before["a"].stamp
 
 
+def test_a_triple_that_has_lost_a_file_is_named_before_anything_is_packed(folder: Path) -> None:
+    store = written(folder, "files", ["a", "b"])
+    remove(folder / "train" / "b.npy")
+    assert list(places(store, ["a"])) == ["a"]
+    with pytest.raises(DamagedFileError, match=r"b\.npy: is missing: the triple is incomplete"):
+        store.find([Sample("b", "train", "b.mp4", ("b",))])
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_stale_triples_are_removed_and_no_other(folder: Path, kind: ProcessedKind) -> None:
     keys = ["a", "b", "c"]

@@ -166,7 +166,6 @@ class EmbeddingReader(IterableDataset[Batch]):
 
     def _batch(self, numbers: np.ndarray[Any, np.dtype[np.int64]]) -> Batch:
         arrays, texts, metas, keys = [], [], [], []
-        wants_meta = self.meta
         shards = np.searchsorted(self.starts, numbers, side="right") - 1
         tars, starts = shards.tolist(), self.starts[shards]
         for tar, i in zip(tars, (numbers - starts).tolist(), strict=True):
@@ -175,12 +174,12 @@ class EmbeddingReader(IterableDataset[Batch]):
             keys.append(triple.id)
             arrays.append(npy_vectors(triple.npy, f"{where}.npy"))
             texts.append(read_text(triple.txt, f"{where}.txt"))
-            if wants_meta:
+            if self.meta:
                 metas.append(bytes(triple.json))
         embeddings, mask = collate(arrays, self.length, self.fit)
         embeddings = embeddings if self.dtype is None else embeddings.to(self.dtype)
         batch: Batch = {"embeddings": embeddings, "mask": mask, "text": texts, "key": keys}
-        if wants_meta:
+        if self.meta:
             batch |= {"meta": metas, "tar": tars}
         if self.tokenize is not None:
             batch["tokens"] = self.tokenize(texts)

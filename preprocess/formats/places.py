@@ -22,7 +22,7 @@ from preprocess.samples import Sample, Split
 from preprocess.storage import Stamp, local_fingerprint
 
 NONE, FILES = -1, -2
-"""In place of the number of an entry: there is no triple, or its members are files."""
+"""Instead of the number of an entry: the sample has no triple, or its triple is stored as files."""
 
 _REMEDY = "Delete it and run encode again."
 

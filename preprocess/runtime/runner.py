@@ -126,7 +126,7 @@ class _TaskSize:
     """How many items a task holds, by what the reports tell of those before.
 
     Attributes:
-        fill: How much of `counted` that is; see `run_items`.
+        fill: How much of `counted` fills a batch; see `run_items`.
         counted: Attribute of the reports.
         least: Items in any case.
         reported: How many reports there were.

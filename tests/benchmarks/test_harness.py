@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.harness import peers
+from benchmarks.harness import peers, rounds
 from benchmarks.harness.process import CommandFailedError, busy_s, foreign_share, measure, tree_of
 from benchmarks.harness.result import Case, Contender, Result, Run, ratio, read_result, results_in, write_result
 from benchmarks.harness.rounds import Bench, Command
@@ -89,7 +89,7 @@ def test_other_children_of_the_caller_are_left_alone(tmp_path: Path) -> None:
 
 
 def test_the_memory_of_all_processes_counts(tmp_path: Path) -> None:
-    holder = "import time; held = bytearray(100_000_000); held[::4096] = held[::4096]; time.sleep(0.7)"
+    holder = "import time; held = bytearray(100_000_000); held[::4096] = held[::4096]; time.sleep(2)"
     code = f"import subprocess, sys; a = [subprocess.Popen([sys.executable, '-c', {holder!r}]) for _ in range(2)]\n"
     used = measure([sys.executable, "-c", code + "for one in a: one.wait()"], cwd=tmp_path)
     assert 200 < used.peak_mb < 350
@@ -225,22 +225,38 @@ def test_a_peer_that_is_missing_has_a_reason(tmp_path: Path, monkeypatch: pytest
     peers.why_absent.cache_clear()
 
 
+SAYS = "import sys, json; open(sys.argv[1], 'a').write(sys.argv[2]); print(json.dumps({'units': 8, 'seconds': 2.0}))"
+
+
+def commands_that_log(log: Path) -> list[Command]:
+    return [
+        Command("a", "ours", [sys.executable, "-c", SAYS, str(log), "a"]),
+        Command("b", "peer", [sys.executable, "-c", SAYS, str(log), "b"]),
+        Command("c", "peer", [sys.executable, "-c", "raise SystemExit('no codec')"]),
+    ]
+
+
 def test_contenders_run_in_turn_and_say_their_own_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    log = tmp_path / "log"
-    code = (
-        "import sys, json; open(sys.argv[1], 'a').write(sys.argv[2]); print(json.dumps({'units': 8, 'seconds': 2.0}))"
-    )
-    monkeypatch.setattr(sys, "argv", ["bench", "--rounds", "2", "--warmup", "--results", str(tmp_path / "results")])
+    """Without repetitions: the tests beside this one disturb it as much as they like."""
+    options = ["--rounds", "2", "--warmup", "--repeats", "0", "--results", str(tmp_path / "results")]
+    monkeypatch.setattr(sys, "argv", ["bench", *options])
     bench, _ = Bench.from_arguments("turns", argparse.ArgumentParser())
     with bench:
-        commands = [
-            Command("a", "ours", [sys.executable, "-c", code, str(log), "a"]),
-            Command("b", "peer", [sys.executable, "-c", code, str(log), "b"]),
-            Command("c", "peer", [sys.executable, "-c", "raise SystemExit('no codec')"]),
-        ]
-        case = bench.case("things", "things", 1, commands)
+        case = bench.case("things", "things", 1, commands_that_log(tmp_path / "log"))
         found = read_result(bench.write())
-    assert log.read_text() == "ababab"
+    assert (tmp_path / "log").read_text() == "ababab"
     assert case.contenders[0].rate == 4.0
     assert [one.absent for one in found.cases[0].contenders] == ["", "", "fails: exit code 1: no codec"]
     assert len(found.cases[0].contenders[0].runs) == 2
+
+
+def test_a_disturbed_run_is_repeated_so_often_and_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every run is one that others disturbed where nothing is too short to judge and no share is small enough."""
+    monkeypatch.setattr(rounds, "SHORT_S", 0.0)
+    monkeypatch.setattr(rounds, "FOREIGN_LIMIT", -1.0)
+    monkeypatch.setattr(sys, "argv", ["bench", "--rounds", "1", "--repeats", "2", "--results", str(tmp_path)])
+    bench, _ = Bench.from_arguments("turns", argparse.ArgumentParser())
+    with bench:
+        case = bench.case("things", "things", 1, commands_that_log(tmp_path / "log"))
+    assert (tmp_path / "log").read_text() == "aaabbb"
+    assert [[run.disturbed for run in one.runs] for one in case.contenders] == [[True] * 3, [True] * 3, []]

@@ -77,6 +77,9 @@ def decode_spans(
             break
         if not needed[position]:
             continue
+        if index.unreferred[position] and not is_target[position] and fed == position - 1:
+            fed = position  # as good as decoded
+            continue
         pts = int(index.pts[position])
         if position != fed + 1 or fed < 0:
             if fed >= 0:

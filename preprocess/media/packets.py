@@ -11,6 +11,7 @@ index takes some 35 bytes per packet: 3 MB for an hour at 25 frames per second.
 
 from __future__ import annotations
 
+import dataclasses
 from array import array
 from collections.abc import Iterator
 from contextlib import suppress
@@ -26,7 +27,9 @@ from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from preprocess.errors import MediaError
+from preprocess.media.av1_references import References
 from preprocess.media.container import open_video
+from preprocess.media.h264_order import DisplayOrder
 from preprocess.media.local import LocalMedia, local_size, open_local
 
 HELD_BYTES = 32 << 20
@@ -52,9 +55,12 @@ class PacketIndex:
         shown: bool `(P,)`: False for frames removed by an edit list: needed to decode others, never shown.
         time_base: Seconds per unit of `pts`.
         last_duration: How long the last frame is shown, in `time_base` units.
-        ordered: False if packets do not tell when their frame is shown (H.264 with B-frames in AVI).
+        ordered: False if packets do not tell when their frame is shown (interlaced H.264 in AVI).
         truncated: The file ends before what its header promises, or a packet is cut.
         held: The packets themselves, or None if they exceed `HELD_BYTES`.
+        unreferred: bool `(P,)`: packets to whose frames no other refers, where the decoder does not find out itself.
+        from_headers: The display times follow from headers of pictures (H.264 in AVI), and are given up if the decoder
+            contradicts them.
     """
 
     pts: NDArray[np.int64]
@@ -65,6 +71,14 @@ class PacketIndex:
     ordered: bool
     truncated: bool
     held: tuple[Packet[VideoStream], ...] | None
+    unreferred: NDArray[np.bool_]
+    from_headers: bool = False
+
+    def by_count(self) -> PacketIndex:
+        """Without display times from headers: frames are shown in the order in which they come out."""
+        if not self.from_headers:
+            return self
+        return dataclasses.replace(self, pts=np.sort(self.pts), ordered=False, from_headers=False)
 
     def display_pts(self) -> NDArray[np.int64]:
         """int64 `(N,)`: the distinct display times of the frames that are shown, sorted."""
@@ -113,11 +127,14 @@ def read_index(container: InputContainer, stream: VideoStream, path: LocalMedia)
     """
     avi = container.format.name == "avi"
     reorders = stream.codec_context.reorder_depth > 0
-    # AVI has no display times. For MPEG-4 (Xvid, DivX) the picture types give them; what FFmpeg guesses for H.264 is
-    # in decode order, so it stands only where decode order is display order.
-    by_type = avi and reorders and stream.codec_context.name == "mpeg4"
+    # AVI has no display times. For MPEG-4 (Xvid, DivX) the picture types give them, for H.264 the slice headers: what
+    # FFmpeg guesses is in decode order, so it stands only where decode order is display order.
+    codec = stream.codec_context
+    by_type = avi and reorders and codec.name == "mpeg4"
+    order = DisplayOrder(codec.extradata) if avi and reorders and codec.name == "h264" else None
+    references = References(codec.extradata) if codec.name == "libdav1d" else None
     pts, dts, durations = array("q"), array("q"), array("q")
-    keys, discarded, late = bytearray(), bytearray(), bytearray()
+    keys, discarded, late, unreferred = bytearray(), bytearray(), bytearray(), bytearray()
     held: list[Packet[VideoStream]] | None = []
     size, cut = 0, False
     try:
@@ -130,6 +147,10 @@ def read_index(container: InputContainer, stream: VideoStream, path: LocalMedia)
             cut |= packet.is_corrupt
             if by_type:
                 late.append(not _is_b_picture(packet))
+            if order is not None:
+                order.add(bytes(packet))
+            if references is not None:
+                unreferred.append(references.add(bytes(packet)))
             size += packet.size + _PACKET_OVERHEAD
             if held is not None and size <= HELD_BYTES:
                 held.append(packet)
@@ -151,6 +172,9 @@ def read_index(container: InputContainer, stream: VideoStream, path: LocalMedia)
         ordered, times = True, shown_at
     else:
         ordered, times = dated and not reorders, np.sort(decoded_at) if dated else _times_by_count(len(pts), stream)
+    places = order.places() if order is not None and dated else None
+    if places is not None:
+        ordered, times = True, times[places]
     shown = ~np.array(discarded, np.bool_)
     return PacketIndex(
         pts=times,
@@ -161,6 +185,8 @@ def read_index(container: InputContainer, stream: VideoStream, path: LocalMedia)
         ordered=ordered,
         truncated=cut,
         held=tuple(held) if held is not None else None,
+        unreferred=np.array(unreferred, np.bool_) if unreferred else np.zeros(len(pts), np.bool_),
+        from_headers=places is not None,
     )
 
 

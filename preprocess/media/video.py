@@ -78,6 +78,7 @@ class VideoFrames(FrameStream):
                     return
                 yield Restart()
 
+        index = index.by_count()
         for _ in range(_WHOLE_DECODES):
             whole = WholeDecode()
             with open_video(self.path) as (_, stream), suppress(IndexMismatchError):

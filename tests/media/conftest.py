@@ -184,11 +184,30 @@ CLIPS: dict[str, Callable[[Path], Path]] = {
     ),
     "h264 variable frame rate": lambda d: encode(d / "vfr.mp4", gop=30, pts=VFR),
     "h264 in avi, no B-frames": lambda d: encode(d / "h264.avi", gop=20, options={"bf": "0"}),
+    "h264 in avi, B-frames": lambda d: encode(d / "h264b.avi", gop=20, options={"bf": "3"}),
+    "h264 in avi, open gop": lambda d: encode(d / "h264o.avi", gop=20, options=OPEN_H264),
+    "h264 in avi, pyramid": lambda d: encode(
+        d / "h264p.avi", gop=40, options={"x264-params": "bframes=7:b-pyramid=normal:b-adapt=0:ref=6"}
+    ),
+    "h264 in avi, interlaced": lambda d: encode(d / "h264i.avi", gop=20, options={"x264-params": "tff=1:bframes=2"}),
+    "h264 in avi, matrices, 4:4:4": lambda d: encode(
+        d / "h264m.avi", gop=20, pix_fmt="yuv444p", options={"x264-params": "cqm=jvt:bframes=2"}
+    ),
     "hevc 10 bit, open gop": lambda d: _hevc_open(d / "hevc.mp4"),
     "vp9, hidden frames": lambda d: encode(
         d / "vp9.webm", "libvpx-vp9", gop=30, options={"auto-alt-ref": "1", "lag-in-frames": "16", "cpu-used": "8"}
     ),
     "av1": lambda d: encode(d / "av1.mp4", "libsvtav1", gop=30, options={"preset": "11", "svtav1-params": "lp=1"}),
+    "av1 in webm, screen content, 10 bit": lambda d: encode(
+        d / "av1.webm",
+        "libsvtav1",
+        gop=30,
+        pix_fmt="yuv420p10le",
+        options={"preset": "10", "svtav1-params": "lp=1:scm=1"},
+    ),
+    "av1, low delay": lambda d: encode(
+        d / "av1low.mp4", "libsvtav1", gop=30, options={"preset": "10", "svtav1-params": "lp=1:pred-struct=1"}
+    ),
     "mpeg4 avi": lambda d: encode(d / "xvid.avi", "mpeg4", gop=20),
     "mpeg4 avi, B-frames": lambda d: encode(d / "xvidb.avi", "mpeg4", gop=20, options={"bf": "2"}),
     "mpeg4 avi, packed B-frames": lambda d: remux(
@@ -202,7 +221,6 @@ CLIPS: dict[str, Callable[[Path], Path]] = {
     "mjpeg avi": lambda d: encode(d / "mjpeg.avi", "mjpeg", pix_fmt="yuvj420p"),
     "one frame": lambda d: encode(d / "one.mp4", frames=1),
     # From here on packets do not tell enough: these are decoded whole.
-    "h264 in avi, B-frames": lambda d: encode(d / "h264b.avi", gop=20, options={"bf": "3"}),
     "mp4 without a list of keyframes": lambda d: remux(
         encode(d / "stss.mp4", "mpeg4", gop=20), d / "no_stss.mp4", _all_keyframes
     ),

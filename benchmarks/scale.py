@@ -7,15 +7,16 @@ cannot be dropped (the mapped table of samples can). Steps:
 
     objects   a list of `Sample`s, as recipes are held up to `plan.AS_OBJECTS`
     collect   a recipe's samples into a table, sorted by split and key
-    plan      what is left to encode, and the items of the run, from a table on disk
+    plan      the numbers of samples by their keys, and the items of a run of all, from a table on disk
     run       the items through `run_items`: decoded and encoded by nobody, in this process
-    list      keys of the triples in parts, 256 a part, from a listing and the beginnings of the parts
+    encode    `encode_datasets` with the table, where parts of 256 triples and a journal say that all samples but the
+              first `--run` are done: journal, changed media, triples that are there, what is left, those items through
+              `run_items`, and what a run puts in order at its end
     pack      where the triples in parts are, which of them go into which tar, and what goes into the first tar
-    journal   the journal of a finished run: which state of the media each triple was made from
 
-`plan` and `run` are measured with all numbers of samples, `pack` up to `--tars`, the others up to `--most`; what more
-would take is `extrapolated`, from the two largest numbers that were measured. Of `run`, the first `--run` items are
-measured, and the memory at their begin and at their end. Figures go to `results/scale.json`.
+`plan` and `run` are measured with all numbers of samples, `encode` and `pack` up to `--tars`, the others up to
+`--most`; what more would take is `extrapolated`, from the two largest numbers that were measured. Of `run`, the first
+`--run` items are measured, and the memory at their begin and at their end. Figures go to `results/scale.json`.
 """
 
 from __future__ import annotations
@@ -32,7 +33,6 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -44,36 +44,35 @@ import pyarrow.compute as pc
 
 from preprocess.console import table
 from preprocess.formats import members
+from preprocess.formats.layout import Layout
 from preprocess.formats.processed import Processed
 from preprocess.formats.tar import member
-from preprocess.pipeline import plan
-from preprocess.pipeline.journal import Journal
+from preprocess.media.stamps import MediaStamps
+from preprocess.pipeline import encode, plan
 from preprocess.pipeline.pack_plan import PackItems, plan_jobs
+from preprocess.pipeline.settings import EncodeOptions, resolve_encoding
 from preprocess.pipeline.targets import EncodeItem, EncodeItems
+from preprocess.pipeline.write import WrittenSample
+from preprocess.recipes import load
 from preprocess.runtime.options import RunOptions
 from preprocess.runtime.protocol import Watch
 from preprocess.runtime.runner import Task, run_items
+from preprocess.sample_numbers import SampleNumbers
 from preprocess.sample_table import MappedColumns, SampleTable, _schema, chosen, sorted_rows
-from preprocess.samples import SPLITS, Sample, canonical_json
+from preprocess.samples import Sample, canonical_json
 
 RESULTS = Path(__file__).parent / "results" / "scale.json"
 LIMIT = 4e9  # bytes
-STEPS = ("objects", "collect", "plan", "run", "list", "pack", "journal")
+STEPS = ("objects", "collect", "plan", "run", "encode", "pack")
 WHOLE = ("plan", "run")
+WITH_PARTS = ("encode", "pack")
 
 
-@dataclass(frozen=True, slots=True)
-class Done:
-    """A report."""
-
-    key: str
-
-
-def nothing(task: Task[EncodeItem], watch: Watch) -> Iterator[Done]:
+def nothing(task: Task[EncodeItem], watch: Watch) -> Iterator[WrittenSample]:
     """A decoder and an encoder that do nothing."""
     for item in task.items:
         watch(item.key)
-        yield Done(item.key)
+        yield WrittenSample(item.key, {0: 1}, {0: 1})
 
 
 def sample(i: int) -> Sample:
@@ -115,22 +114,34 @@ def opened(path: Path) -> SampleTable:
 
 
 def step_plan(count: int, folder: Path, limit: int) -> Any:
-    """What is left to encode."""
+    """The numbers of the samples, and the items of all."""
     listed = opened(folder / f"{count}.arrow")
-    done: dict[Any, set[str]] = {split: set() for split in SPLITS}
-    return listed, EncodeItems.of(listed, [plan.todo(listed, done, (), lambda one: False)])
+    return SampleNumbers(listed), EncodeItems(listed, [np.ones(count, np.bool_)], MediaStamps(str(folder), listed))
 
 
 def step_run(count: int, folder: Path, limit: int) -> Any:
     """The first `limit` items of a run; says what memory it had at its begin."""
     listed = opened(folder / f"{count}.arrow")
-    items = EncodeItems.of(listed, [np.ones(count, np.bool_)])
+    items = EncodeItems(listed, [np.ones(count, np.bool_)], MediaStamps(str(folder), listed))
     reports = run_items(items, nothing, RunOptions(executor="inline"), per_task=32)
     began = anonymous()
     for report in itertools.islice(reports, limit):
-        items.targets_of(report.key)
+        items.finished(report.key)
     print(json.dumps({"at_begin": began, "at_end": anonymous()}))
     return items
+
+
+def step_encode(count: int, folder: Path, limit: int) -> Any:
+    """All of a build's encoding but decoding, encoding and writing triples."""
+    layout = build_layout(folder, count)
+    encoding = resolve_encoding(load("folder").SPEC, layout, EncodeOptions(model="tiny-clip"))
+    encode._reports = lambda items, *_: run_items(items, nothing, RunOptions(executor="inline"), per_task=32)
+    output = encode.EncodeOutput(layout, encoding)
+    (report,) = encode.encode_datasets(
+        opened(folder / f"{count}.arrow"), str(folder), [output], RunOptions(executor="inline"), processed="parts"
+    )
+    assert (report.written, report.kept) == (min(limit, count), -min(limit, count) + max(0, count - limit)), report
+    return report
 
 
 def step_objects(count: int, folder: Path, limit: int) -> Any:
@@ -143,41 +154,31 @@ def step_collect(count: int, folder: Path, limit: int) -> Any:
     return plan.collected(samples(count))
 
 
-def step_list(count: int, folder: Path, limit: int) -> Any:
-    """Keys in parts."""
-    return Processed(folder / f"parts-{count}", "parts").keys("train")
-
-
 def step_pack(count: int, folder: Path, limit: int) -> Any:
     """The plan of the tars, and the first of them as a task."""
     listed = opened(folder / f"{count}.arrow")
-    places = Processed(folder / f"parts-{count}", "parts").find(listed)
+    places = Processed(build_layout(folder, count).processed, "parts").find(listed)
     items = PackItems(chosen(listed, places.there), places.only(places.there), "first")
     jobs = plan_jobs(items, per_shard=10_000, seed=42, shuffle=True)
     return jobs, jobs[0]
 
 
-def step_journal(count: int, folder: Path, limit: int) -> Any:
-    """The journal."""
-    return Journal(folder / f"journal-{count}.jsonl", folder)
+def build_layout(folder: Path, count: int) -> Layout:
+    """Of the build whose triples and journal are there."""
+    return Layout(folder / f"out-{count}", "CLIP-Scale")
 
 
-def write_parts(folder: Path, count: int) -> None:
-    """Parts of 256 triples, of which only the indexes are written: nothing else is read before packing."""
-    train = folder / "train"
+def write_build(layout: Layout, count: int, limit: int) -> None:
+    """Parts of 256 triples, of which only the indexes are written, as nothing else is read; and the journal."""
+    train = layout.processed / "train"
     train.mkdir(parents=True)
-    for number, first in enumerate(range(0, count, 256)):
+    for number, first in enumerate(range(min(limit, count), count, 256)):
         rows = [[f"video{i:09d}", [10_368, 40, 400], f"{i:016x}"] for i in range(first, min(count, first + 256))]
         index = canonical_json({"members": list(members.extensions()), "samples": rows}).encode()
         (train / f"part_{number:016x}.tar").write_bytes(member(".index", index))
-
-
-def write_journal(path: Path, count: int) -> None:
-    """A journal of a finished run."""
-    with path.open("w") as file:
-        for i in range(count):
+    with layout.journal.open("w") as file:
+        for i in range(min(limit, count), count):
             file.write(f'{{"key": "video{i:09d}", "media": [{183412 + i}, {1753190000000000000 + i}]}}\n')
-        file.write('{"synced": true}\n')
 
 
 def anonymous() -> int:
@@ -252,8 +253,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--samples", type=int, nargs="+", default=[200_000, 1_000_000, 10_000_000, 100_000_000])
     parser.add_argument("--most", type=int, default=1_000_000, help="samples of the steps that hold an object of each")
-    parser.add_argument("--tars", type=int, default=10_000_000, help="samples whose tars are planned")
-    parser.add_argument("--run", type=int, default=1_000_000, help="items of a run that are measured")
+    parser.add_argument("--tars", type=int, default=10_000_000, help="samples of the steps that need parts")
+    parser.add_argument("--run", type=int, default=100_000, help="items of a run that are measured")
     parser.add_argument("--child", nargs=4)
     arguments = parser.parse_args()
     if arguments.child:
@@ -265,17 +266,16 @@ def main() -> None:
         folder = Path(temporary)
         for count in arguments.samples:
             write_table(folder / f"{count}.arrow", count)
-            if count <= max(arguments.most, arguments.tars):
-                write_parts(folder / f"parts-{count}", count)
-            if count <= arguments.most:
-                write_journal(folder / f"journal-{count}.jsonl", count)
+            if count <= arguments.tars:
+                write_build(build_layout(folder, count), count, arguments.run)
             for step in STEPS:
-                if count > (arguments.tars if step == "pack" else arguments.most) and step not in WHOLE:
+                most = arguments.tars if step in WITH_PARTS else arguments.most
+                if count > most and step not in WHOLE:
                     continue
                 found.append(measure(step, count, folder, arguments.run))
                 print(found[-1], flush=True)
             (folder / f"{count}.arrow").unlink()
-            shutil.rmtree(folder / f"parts-{count}", ignore_errors=True)
+            shutil.rmtree(build_layout(folder, count).out, ignore_errors=True)
             write_results(found)
     columns = ("step", "samples", "seconds", "peak_gb", "bytes_per_sample")
     rows = [tuple(str(one.get(name, "")) for name in columns) for one in found]

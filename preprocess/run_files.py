@@ -1,73 +1,18 @@
-"""What a run keeps in its folder while it runs: a log that grows, and a lock."""
+"""The lock that a run keeps in its folder while it runs."""
 
 from __future__ import annotations
 
 import fcntl
 import hashlib
 import os
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from io import FileIO
+from contextlib import contextmanager
 from pathlib import Path
 
 from preprocess.addresses import public_address
 from preprocess.errors import UserError
-from preprocess.storage import LOCK_FILE, file_names, is_remote, named_errors, write_atomic, write_if_changed
+from preprocess.storage import LOCK_FILE, file_names, is_remote
 from preprocess.temporary import shared_folder
-
-
-class AppendLog:
-    """A file of lines that grows as a run goes on.
-
-    A local line is in the file at once. Objects cannot be appended to, so there the file is uploaded again: not more
-    often than every `INTERVAL_S`, and by `flush`. A run that is killed forgets the lines since, and does again what
-    they were about.
-    """
-
-    INTERVAL_S = 10.0
-
-    def __init__(self, path: Path, content: bytes = b"") -> None:
-        """`content` is what the file contains already."""
-        self._path = path
-        self._content = bytearray(content) if is_remote(path) else None
-        self._uploaded = time.monotonic()
-        self._pending = False
-
-    def append(self, line: bytes) -> None:
-        """Adds a line, which ends in a newline."""
-        if self._content is None:
-            with named_errors(self._path), self._path.open("ab", buffering=0) as stream:
-                _write_whole(stream, line)
-            return
-        self._content += line
-        self._pending = True
-        if time.monotonic() - self._uploaded >= self.INTERVAL_S:
-            self.flush()
-
-    def replace(self, content: bytes) -> None:
-        """Makes this the whole file."""
-        write_if_changed(self._path, content)
-        if self._content is not None:
-            self._content, self._pending = bytearray(content), False
-
-    def flush(self) -> None:
-        """Uploads what is not uploaded yet."""
-        if self._content is not None and self._pending:
-            write_atomic(self._path, bytes(self._content))
-            self._uploaded, self._pending = time.monotonic(), False
-
-
-def _write_whole(stream: FileIO, line: bytes) -> None:
-    """Writes a line at the end of a file, or nothing: a run that fails may still have lines to add."""
-    size, rest = stream.tell(), memoryview(line)
-    try:
-        while rest:
-            rest = rest[stream.write(rest) :]
-    except OSError:
-        with suppress(OSError):  # the first error is the one to report
-            stream.truncate(size)
-        raise
 
 
 @contextmanager

@@ -18,6 +18,7 @@ from typing import Any, overload
 import numpy as np
 from numpy.typing import NDArray
 
+from preprocess.batched import batched
 from preprocess.errors import UserError
 from preprocess.samples import SPLITS, Sample, Split, canonical_json
 
@@ -119,8 +120,7 @@ class SampleTable(Sequence[Sample]):
 
         with tempfile.NamedTemporaryFile(prefix="samples-", suffix=".arrow") as file:
             with pa.ipc.new_file(file, _schema()) as writer:
-                stream = iter(samples)
-                while block := list(itertools.islice(stream, _WRITTEN)):
+                for block in batched(samples, _WRITTEN):
                     writer.write_batch(_batch(block))
             file.flush()
             columns = MappedColumns.mapped(file.name)

@@ -12,11 +12,12 @@ import fsspec
 import numpy as np
 import pytest
 
-from preprocess import storage
+from preprocess import append_log, storage
+from preprocess.append_log import AppendLog
 from preprocess.errors import UserError
 from preprocess.formats.layout import Layout
 from preprocess.pipeline.index import only_run
-from preprocess.run_files import AppendLog, exclusive
+from preprocess.run_files import exclusive
 from preprocess.storage import (
     LOCK_FILE,
     atomic_file,
@@ -353,22 +354,68 @@ def test_removing(folder: Path) -> None:
 def test_a_log_is_whole_at_the_end(folder: Path) -> None:
     path = folder / "log"
     log = AppendLog(path)
-    log.replace(b"0\n")
+    log.replace(lambda: [b"0\n"])
     for i in range(1, 4):
         log.append(b"%d\n" % i)
         if not is_remote(path):
             assert path.read_bytes().endswith(b"%d\n" % i)
     log.flush()
     assert path.read_bytes() == b"0\n1\n2\n3\n"
-    AppendLog(path, path.read_bytes()).append(b"4\n")
-    log.replace(b"")
+    again = AppendLog(path)
+    assert list(again.lines()) == [(0, b"0\n"), (2, b"1\n"), (4, b"2\n"), (6, b"3\n")]
+    assert again.append(b"four\n") == 8
+    again.flush()
+    assert path.read_bytes() == b"0\n1\n2\n3\nfour\n"
+    assert again.read([8, 2, 2]) == [b"four\n", b"1\n", b"1\n"]
+    again.replace(lambda: [b"five\n"])
+    assert path.read_bytes() == b"five\n"
+    assert list(again.lines()) == [(0, b"five\n")]
+    again.replace(list)
     assert path.read_bytes() == b""
+
+
+def test_a_log_is_read_in_blocks_and_lines_of_any_length(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(append_log, "_BLOCK", 7)
+    monkeypatch.setattr(append_log, "_LINE", 3)
+    lines = [b"x" * length + b"\n" for length in (0, 1, 5, 6, 7, 8, 40, 0, 300, 2)]
+    places = [sum(map(len, lines[:i])) for i in range(len(lines))]
+    for log in (AppendLog(folder / "log"), AppendLog()):
+        assert [log.append(line) for line in lines] == places
+        assert list(log.lines()) == list(zip(places, lines, strict=True))
+        assert log.read(places[::-1]) == lines[::-1]
+        assert log.read([places[-1] + 3, 10_000]) == [b"", b""], "behind the end of the file"
+
+
+@pytest.mark.parametrize("length", [1, 511, 512, 513, 2000])
+def test_half_a_line_of_a_killed_run_is_no_line(tmp_path: Path, length: int) -> None:
+    path = tmp_path / "log"
+    for whole in (b"", b"one\ntwo\n"):
+        path.write_bytes(whole + b"x" * length)
+        log = AppendLog(path)
+        assert [line for _, line in log.lines()] == whole.splitlines(keepends=True)
+        assert path.read_bytes() == whole + b"x" * length, "reading changes nothing"
+        assert log.append(b"next\n") == len(whole)
+        assert path.read_bytes() == whole + b"next\n"
+
+
+def test_a_temporary_log_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    log = AppendLog()
+    log.append(b"line\n")
+    assert not list(tmp_path.iterdir())
+    assert log.read([0]) == [b"line\n"]
+    open_files = Path("/proc/self/fd")
+    before = len(list(open_files.iterdir()))
+    del log
+    assert len(list(open_files.iterdir())) == before - 1
 
 
 FULL_FILE = """
 import resource, sys
 from pathlib import Path
-from preprocess.run_files import AppendLog
+from preprocess.append_log import AppendLog
 path = Path(sys.argv[1])
 log = AppendLog(path)
 log.append(b"1\\n")
@@ -397,6 +444,20 @@ def test_a_remote_log_is_uploaded_at_intervals(s3: str, tmp_path: Path, monkeypa
     assert not path.exists()
     monkeypatch.setattr(AppendLog, "INTERVAL_S", 0.0)
     log.append(b"2\n")
+    assert path.read_bytes() == b"1\n2\n"
+
+
+def test_an_upload_that_takes_long_is_followed_by_a_longer_pause(
+    s3: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = location(f"{s3}/{tmp_path.name}") / "log"
+    monkeypatch.setattr(AppendLog, "INTERVAL_S", 0.0)
+    monkeypatch.setattr(AppendLog, "PAUSE", 1e6)
+    log = AppendLog(path)
+    log.append(b"1\n")
+    log.append(b"2\n")
+    assert path.read_bytes() == b"1\n"
+    log.flush()
     assert path.read_bytes() == b"1\n2\n"
 
 

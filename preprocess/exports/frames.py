@@ -30,7 +30,7 @@ from preprocess.exports.annotations import video_names
 from preprocess.formats.layout import JOURNAL_FILE, REJECTS_FILE, read_json, write_json
 from preprocess.media.frames import FrameRows, FrameStream, Restart
 from preprocess.media.sampling import Sampling
-from preprocess.media.stamps import media_stamp
+from preprocess.media.stamps import MediaStamps, media_stamp
 from preprocess.pipeline.index import still_rejected
 from preprocess.pipeline.journal import Journal
 from preprocess.pipeline.ledger import Ledger
@@ -39,7 +39,9 @@ from preprocess.run_files import exclusive
 from preprocess.runtime.options import RunOptions
 from preprocess.runtime.protocol import Watch
 from preprocess.runtime.runner import Task, run_items
-from preprocess.samples import JSON, Reject, Sample, is_url
+from preprocess.sample_numbers import SampleNumbers
+from preprocess.sample_table import chosen
+from preprocess.samples import JSON, Reject, Sample
 from preprocess.storage import TEMPORARY_PREFIX, TEMPORARY_SUFFIX, Stamp, is_temporary
 
 SETTINGS_FILE = "frames.json"
@@ -130,35 +132,37 @@ def write_frames(
         write_json(out / SETTINGS_FILE, {"dataset": dataset, **dataclasses.asdict(settings)})
         _remove_temporary(out)
         ledger = Ledger(out / REJECTS_FILE)
-        journal = Journal(out / JOURNAL_FILE, out)
-        stamps = {sample.key: media_stamp(str(raw), sample.media) for sample in samples if not is_url(sample.media)}
+        numbers, stamps = SampleNumbers(samples), MediaStamps(str(raw), samples)
+        journal = Journal(out / JOURNAL_FILE, out, numbers)
         changed = journal.changed(stamps)
-        done = {sample.key for sample in samples if (out / names[sample.key]).is_dir()}
-        for key in sorted(key for key in done if key in changed or journal.lost(key)):
-            _remove(out / names[key])
-            done.remove(key)
-        kept = len(done)
-        rejected = still_rejected(ledger, str(raw), options.retry, changed)
-        todo = [sample for sample in samples if sample.key not in done and not rejected(sample)]
+        before = stamps.of(np.arange(len(samples)))  # a video that is replaced while it is exported has changed
+        done = np.array([(out / names[sample.key]).is_dir() for sample in samples], np.bool_)
+        stale = done & (changed | journal.lost)
+        for sample in chosen(samples, stale):
+            _remove(out / names[sample.key])
+        done &= ~stale
+        kept = int(done.sum())
+        rejected = still_rejected(ledger, numbers, str(raw), options.retry) & ~changed
+        todo = ~done & ~rejected
         with journal:
-            for report in _run(todo, Extraction(str(raw), out, settings), options):
+            for report in _run(chosen(samples, todo), Extraction(str(raw), out, settings), options):
+                (number,) = numbers.of([report.key]).tolist()
                 if isinstance(report, Reject):
                     _remove(_temporary(out, report.key))
                     ledger.add(report)
-                    journal.add(report.key, stamps.get(report.key))
+                    journal.add(number, report.key, before[number])
                 else:
                     _temporary(out, report.key).rename(out / names[report.key])
-                    done.add(report.key)
+                    done[number] = True
                     totals.update(frames=report.frames, bytes=report.bytes, truncated=report.truncated)
-                    journal.add(report.key, report.stamp)
-        ledger.keep(sample.key for sample in samples if sample.key not in done)
-        known = [sample.key for sample in samples if sample.key in done or sample.key in ledger]
-        journal.keep(known, stamps)
-    if not done:
+                    journal.add(number, report.key, report.stamp)
+        ledger.keep(numbers.keys(np.flatnonzero(~done)))
+        journal.keep(done | numbers.among(reject.key for reject in ledger), stamps)
+    if not done.any():
         raise UserError(f"none of {len(samples):,} samples gives a frame", f"{out / REJECTS_FILE} says why.")
     return FramesReport(
-        written=len(done) - kept,
-        changed=sum(sample.key in changed for sample in todo),
+        written=int(done.sum()) - kept,
+        changed=int((todo & changed).sum()),
         kept=kept,
         frames=totals["frames"],
         bytes=totals["bytes"],

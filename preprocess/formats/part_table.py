@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from preprocess.batched import batched
 from preprocess.formats import parts
 from preprocess.formats.parts import PartEntry
 from preprocess.formats.places import NONE
@@ -58,7 +59,7 @@ class PartTable:
                 for split in SPLITS:
                     rows = _rows(folder / split, names[split], numbers)
                     count = 0
-                    while block := list(itertools.islice(rows, _WRITTEN)):
+                    for block in batched(rows, _WRITTEN):
                         count += len(block)
                         writer.write_batch(_batch(block))
                     counts.append(count)

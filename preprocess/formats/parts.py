@@ -90,18 +90,6 @@ def read_indexes(folder: Path, names: Sequence[str]) -> dict[str, PartEntry]:
     return found
 
 
-def read_keys(folder: Path, names: Sequence[str]) -> set[str]:
-    """Keys of the triples in some parts, of which nothing else is held.
-
-    Raises:
-        DamagedFileError: A part is not valid.
-    """
-    found: set[str] = set()
-    for entries in indexes(folder, names):
-        found.update(key for key, _ in entries)
-    return found
-
-
 def indexes(folder: Path, names: Sequence[str]) -> Iterator[Iterable[tuple[str, PartEntry]]]:
     """Key and place of each triple of each part; the parts are read in the order given, many at a time."""
     for first in range(0, len(names), _AT_ONCE):

@@ -19,12 +19,14 @@ from typing import Any, Literal, NamedTuple, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from preprocess.batched import batched
 from preprocess.errors import UnknownNameError
 from preprocess.formats import members, parts
 from preprocess.formats.layout import Layout, read_json
 from preprocess.formats.parts import Content
 from preprocess.formats.places import FILES, NONE, Entries, ListedEntries, TriplePlace, TriplePlaces, incomplete
 from preprocess.formats.triple_files import keys_among, remove_triple, write_members
+from preprocess.sample_numbers import ABSENT, BLOCK, SampleNumbers
 from preprocess.sample_table import SampleTable, keys_of
 from preprocess.samples import SPLITS, Sample, Split, Triple
 from preprocess.storage import (
@@ -91,9 +93,17 @@ class Processed:
 
     def keys(self, split: Split) -> set[str]:
         """Keys of the triples that exist."""
-        folder = self.folder / split
-        names = file_names(folder)
-        return keys_among(names) | parts.read_keys(folder, parts.parts_among(names))
+        return set(self._each_key(split))
+
+    def there(self, numbers: SampleNumbers) -> NDArray[np.bool_]:
+        """For each sample whether its triple exists, in the folder of its split."""
+        found = np.zeros(len(numbers), np.bool_)
+        for code, split in enumerate(SPLITS):
+            for keys in batched(self._each_key(split), BLOCK):
+                known = numbers.of(keys)
+                known = known[known != ABSENT]
+                found[known[numbers.splits[known] == code]] = True
+        return found
 
     def find(self, samples: Sequence[Sample]) -> TriplePlaces:
         """Where the triples of samples are, from a listing of each split and the indexes of its parts.
@@ -178,6 +188,15 @@ class Processed:
                         count += 1
                 remove(folder / name)
         return count
+
+    def _each_key(self, split: Split) -> Iterator[str]:
+        """Keys of the triples that exist; one that is in two parts twice."""
+        folder = self.folder / split
+        names = file_names(folder)
+        yield from keys_among(names)
+        for entries in parts.indexes(folder, parts.parts_among(names)):
+            for key, _ in entries:
+                yield key
 
     def _entries_of(
         self, samples: Sequence[Sample], names: Mapping[Split, list[str]]

@@ -8,17 +8,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import functools
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from preprocess.addresses import refusal, scheme_of
+from preprocess.batched import batched
 from preprocess.media.fetch import media_location, open_filesystem
+from preprocess.numbered_lines import NumberedLines
 from preprocess.references import file_of
-from preprocess.samples import is_url
+from preprocess.sample_table import media_of, taken
+from preprocess.samples import Sample, canonical_json, is_url
 from preprocess.storage import Stamp, fingerprint, fingerprints, location, stamp_of
 
 _AT_ONCE = 32  # requests
+_ASKED = 16_384  # samples whose servers are asked together
+_REMEMBERED = 65_536  # files of several samples, such as tars, that are asked for once
 _LISTED = frozenset({"s3", "gs", "gcs", "az", "abfs", "memory"})
 """Protocols whose listings say of a file what a request for it says."""
 
@@ -44,35 +54,86 @@ def media_stamp(raw: str, media: str) -> Stamp | None:
         return None
 
 
-def media_stamps(raw: str, media: Iterable[str]) -> dict[str, Stamp]:
-    """The stamps of many samples' media now, where they can be known.
+class MediaStamps:
+    """The stamps of the media of a build before it runs, by number of the sample.
 
-    Files below an object store are listed folder by folder; for every other URL its server is asked.
+    A file of this machine is looked at when it is asked for. Files below an object store are listed folder by folder
+    at once, those of other servers are asked for by `ask`; what they say is in a temporary file.
+
+    Args:
+        raw: The raw folder, as a path or URL.
+        samples: Of the build.
     """
-    files = {one: file_of(one) for one in media}
-    found = _stamps_of_files(raw, set(files.values()))
-    return {one: found[file] for one, file in files.items() if file in found}
+
+    def __init__(self, raw: str, samples: Sequence[Sample]) -> None:
+        self._raw = raw
+        self._samples = samples
+        self._said: NumberedLines | None = None
+        self._listed = is_url(raw) and scheme_of(raw) in _LISTED
+        if self._listed:
+            self._list()
+
+    def of(self, numbers: NDArray[np.integer[Any]]) -> list[Stamp | None]:
+        """The stamps of the media of some samples; None where it is unknown."""
+        said = self._said.read(numbers) if self._said else [None] * len(numbers)
+        files = self._files(numbers)
+        return [
+            _stamp(line) if self._is_remote(file) else media_stamp(self._raw, file)
+            for file, line in zip(files, said, strict=True)
+        ]
+
+    def ask(self, known: Callable[[NDArray[np.int64]], Iterable[object]]) -> None:
+        """Asks the servers of media that is neither local nor in a listing.
+
+        Args:
+            known: Tells of some samples whether a server could say that their media changed: whether it said before
+                which state it is in.
+        """
+        stamp_of_file = functools.lru_cache(_REMEMBERED)(functools.partial(media_stamp, self._raw))
+        files = enumerate(file_of(media) for _, media in media_of(self._samples))
+        remote = ((number, file) for number, file in files if self._is_asked(file))
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            for block in batched(remote, _ASKED):
+                can_tell = known(np.array([number for number, _ in block]))
+                asked = [pair for pair, tells in zip(block, can_tell, strict=True) if tells]
+                wanted = list(dict.fromkeys(file for _, file in asked))
+                stamps = dict(zip(wanted, pool.map(stamp_of_file, wanted), strict=True))
+                self._note((number, stamps[file]) for number, file in asked)
+
+    def _list(self) -> None:
+        """Notes what the listings say of the files below the raw folder."""
+        codes: dict[str, int] = {}
+        files = (file_of(media) for _, media in media_of(self._samples))
+        folders = ("" if is_url(file) else f"/{file.rpartition('/')[0]}" for file in files)
+        code_of = np.fromiter((codes.setdefault(one, len(codes)) for one in folders), np.uint32, len(self._samples))
+        order = code_of.argsort(kind="stable")
+        ends = code_of[order].searchsorted(np.arange(len(codes)), side="right")
+        root = location(self._raw)
+        for folder, numbers in zip(codes, np.split(order, ends[:-1]), strict=True):
+            if folder:
+                listed = fingerprints(root / folder[1:] if folder[1:] else root)
+                for block in np.split(numbers, range(_ASKED, len(numbers), _ASKED)):
+                    names = (file.rpartition("/")[2] for file in self._files(block))
+                    self._note(zip(block.tolist(), map(listed.get, names), strict=True))
+
+    def _note(self, stamps: Iterable[tuple[int, Stamp | None]]) -> None:
+        self._said = self._said or NumberedLines(len(self._samples))
+        for number, stamp in stamps:
+            if stamp is not None:
+                self._said.put(number, f"{canonical_json(stamp)}\n".encode())
+
+    def _files(self, numbers: NDArray[np.integer[Any]]) -> Iterator[str]:
+        return (file_of(media) for _, media in media_of(taken(self._samples, numbers)))
+
+    def _is_remote(self, file: str) -> bool:
+        return is_url(self._raw) or is_url(file)
+
+    def _is_asked(self, file: str) -> bool:
+        return self._is_remote(file) and (is_url(file) or not self._listed)
 
 
-def _stamps_of_files(raw: str, wanted: set[str]) -> dict[str, Stamp]:
-    if is_url(raw) and scheme_of(raw) in _LISTED:
-        listed = {one for one in wanted if not is_url(one)}
-        wanted -= listed
-        found = _list(location(raw), listed)
-    else:
-        found = {}
-    remote = [one for one in wanted if is_url(one) or is_url(raw)]
-    local = wanted.difference(remote)
-    with ThreadPoolExecutor(_AT_ONCE) as pool:
-        asked = zip(remote, pool.map(lambda one: media_stamp(raw, one), remote), strict=True)
-        looked_at = ((path, media_stamp(raw, path)) for path in local)
-        return found | {one: stamp for one, stamp in (*asked, *looked_at) if stamp is not None}
-
-
-def _list(root: Path, paths: set[str]) -> dict[str, Stamp]:
-    """Stamps of files below a folder of an object store."""
-    found = {}
-    for folder in {str(PurePosixPath(path).parent) for path in paths}:
-        for name, stamp in fingerprints(root if folder == "." else root / folder).items():
-            found[str(PurePosixPath(folder, name))] = stamp
-    return {path: found[path] for path in paths if path in found}
+def _stamp(line: bytes | None) -> Stamp | None:
+    if line is None:
+        return None
+    size, tag = json.loads(line)
+    return size, tag

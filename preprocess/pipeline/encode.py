@@ -7,7 +7,7 @@ import functools
 import itertools
 import time
 from collections import Counter
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from preprocess.batched import batched
 from preprocess.console import waiting
 from preprocess.encoders import encoder_spec
 from preprocess.encoders.engines import engine_device
 from preprocess.formats.layout import Layout, json_bytes, note_report, read_json, write_json
 from preprocess.formats.processed import KIND_FIELD, Processed
 from preprocess.media.sampling import Sampling
-from preprocess.media.stamps import media_stamps
-from preprocess.pipeline import plan
+from preprocess.media.stamps import MediaStamps
 from preprocess.pipeline.index import still_rejected
 from preprocess.pipeline.journal import Journal
 from preprocess.pipeline.ledger import Ledger
@@ -34,9 +34,10 @@ from preprocess.runtime.executors import make_executor
 from preprocess.runtime.options import RunOptions
 from preprocess.runtime.protocol import Watch
 from preprocess.runtime.runner import PER_TASK, Task, run_items
-from preprocess.sample_table import keys_of, media_of
-from preprocess.samples import SPLITS, CaptionMode, EncodeReport, Reject, Sample, is_url
-from preprocess.storage import Stamp, is_remote, write_if_changed
+from preprocess.sample_numbers import ABSENT, BLOCK, SampleNumbers
+from preprocess.sample_table import keys_of, taken
+from preprocess.samples import CaptionMode, EncodeReport, Reject, Sample
+from preprocess.storage import is_remote, write_if_changed
 
 if TYPE_CHECKING:
     from preprocess.encoders.spec import Precision
@@ -103,39 +104,31 @@ def encode_datasets(
         One report per output.
     """
     began = time.monotonic()
-    journals = [Journal(output.layout.journal, output.layout.processed) for output in outputs]
-    stamps = _stamps(samples, raw, journals, check_urls)
+    numbers = SampleNumbers(samples)
+    journals = [Journal(output.layout.journal, output.layout.processed, numbers) for output in outputs]
+    with waiting("looking for changed raw files"):
+        stamps = MediaStamps(raw, samples)
+        if check_urls:
+            stamps.ask(lambda which: map(any, zip(*(journal.media(which) for journal in journals), strict=True)))
     runs = [
-        _prepare(output, journal, samples, stamps, raw, options, processed)
+        _prepare(output, journal, numbers, stamps, raw, options, processed)
         for output, journal in zip(outputs, journals, strict=True)
     ]
-    listed = stamps if is_url(raw) else {}  # of a local file it costs nothing to look again
-    items = EncodeItems.of(samples, [run.todo for run in runs], listed)
+    items = EncodeItems(samples, [run.todo for run in runs], stamps)
     try:
-        _run_all(items, raw, runs, options, caption_mode, stamps)
+        _run_all(items, raw, runs, options, caption_mode)
     except BaseException:
         for run in runs:
             _remove_unfinished(run)
         raise
-    return [_finish(run, samples, stamps, began) for run in runs]
-
-
-def _stamps(
-    samples: Sequence[Sample], raw: str, journals: Sequence[Journal], check_urls: bool
-) -> dict[str, Stamp | None]:
-    """What tells, by key, whether the media of a sample changed; only servers that can tell a change are asked."""
-    known = {key for journal in journals for key, stamp in journal.media.items() if stamp} if check_urls else ()
-    asked = {key: media for key, media in media_of(samples) if not is_url(media) or key in known}
-    with waiting("looking for changed raw files"):
-        found = media_stamps(raw, asked.values())
-    return {key: found.get(media) for key, media in asked.items()}
+    return [_finish(run, numbers, stamps, began) for run in runs]
 
 
 def _prepare(
     output: EncodeOutput,
     journal: Journal,
-    samples: Sequence[Sample],
-    stamps: Mapping[str, Stamp | None],
+    numbers: SampleNumbers,
+    stamps: MediaStamps,
     raw: str,
     options: RunOptions,
     processed: str | None,
@@ -147,22 +140,19 @@ def _prepare(
     write_if_changed(layout.source, json_bytes(noted))
     ledger = Ledger(layout.rejects)
     triples.prepare()
-    done = {split: triples.keys(split) for split in SPLITS}
-    changed = journal.changed(stamps)
-    there = ((split, key) for key, split in keys_of(samples) if key in done[split])
-    stale = [(split, key) for split, key in there if key in changed or journal.lost(key)]
-    if stale:
-        triples.remove(stale)
-        for split, key in stale:
-            done[split].remove(key)
-    if output.like is not None and not options.retry and not len(ledger) and not any(done.values()):
-        earlier = Ledger(output.like.rejects)
-        for key, _ in keys_of(samples):
-            if key in earlier:
-                ledger.add(earlier[key])
-    todo = plan.todo(samples, done, ledger, still_rejected(ledger, raw, options.retry, changed))
-    again = sum(key in changed for key, _ in itertools.compress(keys_of(samples), todo)) if changed else 0
-    return _Run(output, triples, ledger, journal, todo, again)
+    done, changed = triples.there(numbers), journal.changed(stamps)
+    stale = done & (changed | journal.lost)
+    if stale.any():
+        triples.remove((split, key) for key, split in keys_of(taken(numbers.samples, np.flatnonzero(stale))))
+        done &= ~stale
+    if output.like is not None and not options.retry and not len(ledger) and not done.any():
+        for rejects in batched(Ledger(output.like.rejects), BLOCK):
+            known = numbers.of([reject.key for reject in rejects]) != ABSENT
+            for reject in itertools.compress(rejects, known):
+                ledger.add(reject)
+    rejected = still_rejected(ledger, numbers, raw, options.retry) & ~changed
+    todo = ~done & ~rejected
+    return _Run(output, triples, ledger, journal, todo, int((todo & changed).sum()))
 
 
 def _run_all(
@@ -171,7 +161,6 @@ def _run_all(
     runs: Sequence[_Run],
     options: RunOptions,
     caption_mode: CaptionMode,
-    stamps: Mapping[str, Stamp | None],
 ) -> None:
     """Encodes all items; notes in ledger, journal and counts of each output what became of them."""
     with ExitStack() as files:
@@ -180,13 +169,14 @@ def _run_all(
             files.enter_context(run.journal)
         reports = files.enter_context(closing(_reports(items, raw, runs, options, caption_mode)))
         for report in reports if items else ():
-            for index in items.targets_of(report.key):
+            item = items.finished(report.key)
+            for index in item.targets:
                 if isinstance(report, Reject):
                     runs[index].ledger.add(report)
-                    runs[index].journal.add(report.key, stamps.get(report.key))
+                    runs[index].journal.add(item.number, report.key, item.stamp)
                 else:
                     runs[index].counts.update(written=1, frames=report.rows[index], bytes=report.sizes[index])
-                    runs[index].journal.add(report.key, report.stamp)
+                    runs[index].journal.add(item.number, report.key, report.stamp)
 
 
 def _remove_unfinished(run: _Run) -> None:
@@ -199,19 +189,18 @@ def _remove_unfinished(run: _Run) -> None:
             run.processed.prepare()
 
 
-def _finish(run: _Run, samples: Sequence[Sample], stamps: Mapping[str, Stamp | None], began: float) -> EncodeReport:
+def _finish(run: _Run, numbers: SampleNumbers, stamps: MediaStamps, began: float) -> EncodeReport:
     """Puts rejects and journal in order and notes the numbers of the run."""
     layout, counts, began_any = run.output.layout, run.counts, bool(run.todo.any())
     if began_any:
         run.processed.prepare()
-    done = {split: run.processed.keys(split) for split in SPLITS}
-    run.ledger.keep(key for key, split in keys_of(samples) if key not in done[split])
-    known = (key for key, split in keys_of(samples) if key in done[split] or key in run.ledger)
-    run.journal.keep(known, stamps)
+    done = run.processed.there(numbers)
+    run.ledger.keep(numbers.keys(np.flatnonzero(~done)))
+    run.journal.keep(done | numbers.among(reject.key for reject in run.ledger), stamps)
     report = EncodeReport(
         written=counts["written"],
         changed=run.changed,
-        kept=sum(key in done[split] for key, split in keys_of(samples)) - counts["written"],
+        kept=int(done.sum()) - counts["written"],
         frames=counts["frames"],
         bytes=counts["bytes"],
         rejects=run.ledger.by_reason(),

@@ -11,10 +11,8 @@ Every sample is a triple or a reject; where one is neither, encoding has not fin
 from __future__ import annotations
 
 import dataclasses
-import io
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import IO
 
 from preprocess.errors import DamagedFileError, UserError
 from preprocess.formats.layout import Layout
@@ -26,7 +24,7 @@ from preprocess.pipeline.ledger import Ledger
 from preprocess.pipeline.plan import held
 from preprocess.sample_table import SampleTable, chosen
 from preprocess.samples import JSON, Reject, Sample
-from preprocess.storage import is_remote, read_if_there
+from preprocess.storage import read_if_there, reading
 from preprocess.validation import own_line
 
 _REMEDY = "Run encode again with --overwrite."
@@ -77,18 +75,13 @@ def each_sample(path: Path) -> Iterator[Sample]:
     Raises:
         UserError: It does not exist, or a line is not a sample.
     """
-    with _lines(path) as lines:
+    try:
+        file = reading(path)
+    except FileNotFoundError:
+        raise UserError(f"{path} does not exist", "Run samples first.") from None
+    with file as lines:
         for number, line in enumerate(lines, 1):
             yield own_line(line.rstrip(b"\r\n"), Sample, path, number, "Run samples again.")
-
-
-def _lines(path: Path) -> IO[bytes]:
-    if not is_remote(path) and path.is_file():
-        return path.open("rb")
-    content = read_if_there(path)
-    if content is None:
-        raise UserError(f"{path} does not exist", "Run samples first.")
-    return io.BytesIO(content)
 
 
 def _unique(samples: list[Sample], path: Path) -> list[Sample]:

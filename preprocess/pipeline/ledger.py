@@ -14,9 +14,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Self
 
-from preprocess.run_files import AppendLog
+from preprocess.append_log import AppendLog
 from preprocess.samples import Reject, canonical_json
-from preprocess.storage import read_if_there
 from preprocess.validation import own_line
 
 
@@ -29,14 +28,10 @@ class Ledger:
 
     def __init__(self, path: Path) -> None:
         self._rejects: dict[str, Reject] = {}
-        content = read_if_there(path) or b""
-        self._log = AppendLog(path, content)
-        *whole, torn = content.split(b"\n")
-        for number, line in enumerate(whole, 1):
+        self._log = AppendLog(path)
+        for number, (_, line) in enumerate(self._log.lines(), 1):
             reject = own_line(line, Reject, path, number, "Remove that line, and run encode again.")
             self._rejects[reject.key] = reject
-        if torn:  # a killed run left half a line
-            self._log.replace(b"".join(line + b"\n" for line in whole))
 
     def __getitem__(self, key: str) -> Reject:
         return self._rejects[key]
@@ -72,7 +67,7 @@ class Ledger:
     def rewrite(self, rejects: Iterable[Reject]) -> None:
         """Makes these all that is recorded, sorted by key."""
         self._rejects = {reject.key: reject for reject in sorted(rejects, key=lambda reject: reject.key)}
-        self._log.replace(b"".join(map(_line, self._rejects.values())))
+        self._log.replace(lambda: map(_line, self._rejects.values()))
 
     def listed(self) -> list[Reject]:
         """The rejects that the recipe found in the annotations, sorted by key."""

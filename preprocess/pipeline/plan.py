@@ -1,17 +1,16 @@
-"""Planning: pure functions over samples, finished triples and rejects."""
+"""Planning: pure functions over samples."""
 
 from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Callable, Collection, Container, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
-import numpy as np
-from numpy.typing import NDArray
-
+from preprocess.batched import batched
 from preprocess.errors import UserError
-from preprocess.sample_table import SampleTable, keys_of
-from preprocess.samples import SPLITS, Sample, Split
+from preprocess.sample_numbers import ABSENT, BLOCK, SampleNumbers
+from preprocess.sample_table import SampleTable, taken
+from preprocess.samples import SPLITS, Sample
 
 AS_OBJECTS = 100_000
 """Samples up to which a list of objects is faster than a table, and small enough."""
@@ -56,28 +55,17 @@ def sorted_by_split(samples: Sequence[Sample]) -> list[Sample]:
     return sorted(samples, key=lambda sample: (SPLITS.index(sample.split), sample.key))
 
 
-def changed(before: Sequence[Sample], after: Sequence[Sample]) -> list[Sample]:
-    """Samples of `before` that are missing or different in `after`: what was made from them is stale."""
-    now = {sample.key: sample for sample in after}
-    return [sample for sample in before if now.get(sample.key) != sample]
-
-
-def todo(
-    samples: Sequence[Sample],
-    done: Mapping[Split, Collection[str]],
-    ledger: Container[str],
-    rejected: Callable[[Sample], bool],
-) -> NDArray[np.bool_]:
-    """For each sample, whether it is neither a triple nor a reject yet.
+def changed(before: Iterable[Sample], after: Sequence[Sample]) -> Iterator[Sample]:
+    """Samples of `before` that are missing or different in `after`: what was made from them is stale.
 
     Args:
-        samples: All.
-        done: Keys of the triples of each split.
-        ledger: Keys of the rejects.
-        rejected: Whether a sample with such a key stays rejected.
+        before: Of which few are held.
+        after: As `collected` gives them.
     """
-    found = (
-        key not in done[split] and not (key in ledger and rejected(samples[i]))
-        for i, (key, split) in enumerate(keys_of(samples))
-    )
-    return np.fromiter(found, np.bool_, len(samples))
+    now = SampleNumbers(after)
+    for block in batched(before, BLOCK):
+        numbers = now.of([sample.key for sample in block])
+        there = iter(taken(after, numbers[numbers != ABSENT]))
+        for sample, number in zip(block, numbers.tolist(), strict=True):
+            if number == ABSENT or next(there) != sample:
+                yield sample

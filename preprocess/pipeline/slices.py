@@ -23,18 +23,22 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from preprocess.errors import DamagedFileError, SettingsError, UserError
 from preprocess.formats.layout import Layout, json_bytes, note_report, read_json, write_json
 from preprocess.formats.parts import parts_among
 from preprocess.formats.processed import Processed
 from preprocess.formats.slices import Slice, ranges
+from preprocess.numbered_lines import NumberedLines
 from preprocess.pipeline.encode_output import each_sample
 from preprocess.pipeline.index import Source, only_run, write_list
 from preprocess.pipeline.journal import Journal
 from preprocess.pipeline.ledger import Ledger
 from preprocess.pipeline.plan import collected
+from preprocess.sample_numbers import SampleNumbers
 from preprocess.samples import JSON, SPLITS, Reject, Sample, canonical_json
-from preprocess.storage import Stamp, clear_folder, file_names, is_remote, move_files, sync, write_if_changed
+from preprocess.storage import clear_folder, file_names, is_remote, move_files, sync, write_if_changed
 from preprocess.validation import own_line
 
 _JOINED = "joined.json"
@@ -127,11 +131,12 @@ def finish_slice(layout: Layout, samples: Sequence[Sample]) -> None:
     Raises:
         UserError: A sample is neither.
     """
-    processed, ledger = Processed(layout.processed), Ledger(layout.rejects)
-    done = {split: processed.keys(split) for split in SPLITS}
-    neither = [one.key for one in samples if one.key not in done[one.split] and one.key not in ledger]
-    if neither:
-        raise UserError(f"{layout}: {neither[0]!r} is neither encoded nor rejected", "Run the same command again.")
+    numbers = SampleNumbers(samples)
+    rejected = numbers.among(reject.key for reject in Ledger(layout.rejects))
+    neither = np.flatnonzero(~Processed(layout.processed).there(numbers) & ~rejected)
+    if len(neither):
+        key = next(numbers.keys(neither))
+        raise UserError(f"{layout}: {key!r} is neither encoded nor rejected", "Run the same command again.")
     note = dataclasses.replace(_read(layout), complete=True, encoding=read_json(layout.encoding))
     write_json(layout.slice_note, dataclasses.asdict(note))
 
@@ -170,9 +175,9 @@ def join_slices(layout: Layout) -> int:
 class _Found:
     """What is in all slices together."""
 
-    samples: Sequence[Sample]
+    numbers: SampleNumbers
     rejects: Mapping[str, Reject]
-    media: Mapping[str, Stamp | None]
+    journal: NumberedLines
     encoding: JSON
 
 
@@ -199,7 +204,10 @@ def _checked(layout: Layout, slices: Sequence[Layout]) -> _Found:
     if _digest(samples, listed) != next(iter(notes.values())).samples:
         problem = "the samples.jsonl and rejects.jsonl there do not give the samples that slice.json has a digest of"
         raise DamagedFileError(layout.slices, "", problem, "Run all slices again.")
-    media = {key: stamp for one in slices for key, stamp in Journal(one.journal, one.processed).media.items()}
+    numbers = SampleNumbers(samples)
+    journal = NumberedLines(len(numbers))
+    for part in slices:
+        Journal(part.journal, part.processed, numbers).copy_to(journal)
     encoding: JSON = next((note.encoding for note in notes.values() if note.encoding), {})
     if before := read_json(layout.encoding):
         for field, (old, new) in _differences(before, encoding):
@@ -207,7 +215,7 @@ def _checked(layout: Layout, slices: Sequence[Layout]) -> _Found:
                 f"{layout.processed} was made with {field} = {old!r}, its slices with {new!r}",
                 f"Remove {layout.slices} to keep the first, or encode without --slice and with --overwrite.",
             )
-    return _Found(samples, rejects, media, encoding)
+    return _Found(numbers, rejects, journal, encoding)
 
 
 def _take_over(layout: Layout, slices: Sequence[Layout], found: _Found) -> None:
@@ -222,9 +230,9 @@ def _take_over(layout: Layout, slices: Sequence[Layout], found: _Found) -> None:
             move_files(folder, layout.processed / split, parts_among(file_names(folder)))
     if not is_remote(layout.processed):
         sync(layout.processed)
-    write_list(layout.samples, found.samples)
+    write_list(layout.samples, found.numbers.samples)
     Ledger(layout.rejects).rewrite(found.rejects.values())
-    Journal(layout.journal, layout.processed).rewrite(found.media)
+    Journal(layout.journal, layout.processed, found.numbers).rewrite(found.journal.there, found.journal)
     options = read_json(slices[0].options)
     if options:
         write_if_changed(layout.options, json_bytes({**read_json(layout.options), **options}))

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from types import MappingProxyType
-from typing import overload
+from typing import NamedTuple, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +14,8 @@ from preprocess.encoders.engines import Engine
 from preprocess.encoders.models import ModelFiles
 from preprocess.formats.processed import Processed
 from preprocess.media.sampling import Sampling
-from preprocess.sample_table import chosen
+from preprocess.media.stamps import MediaStamps
+from preprocess.sample_table import taken
 from preprocess.samples import CaptionMode, Sample, Split
 from preprocess.storage import Stamp
 
@@ -64,7 +64,7 @@ class EncodeItem:
 
     Attributes:
         targets: Indices into `EncodeSettings.targets`.
-        stamp: Of its media before it is read, where a listing has told it; None to ask when it is read.
+        stamp: Of its media before it is read; None where it is not known yet, and has to be asked for.
     """
 
     sample: Sample
@@ -82,36 +82,38 @@ class EncodeItem:
         return self.sample.split
 
 
-class EncodeItems(Sequence[EncodeItem]):
-    """The items of a run, made when they are read, and the targets of those that are at work.
+class AtWork(NamedTuple):
+    """What the process that holds a run has to know of an item that is worked on.
 
-    Args:
-        samples: Those that a target lacks.
-        todo: For each target which of them it lacks.
-        stamps: Of media, by key, that a listing has told.
+    Attributes:
+        number: Of the sample.
+        targets, stamp: As those of the item.
     """
 
-    def __init__(
-        self, samples: Sequence[Sample], todo: Sequence[NDArray[np.bool_]], stamps: Mapping[str, Stamp | None]
-    ) -> None:
+    number: int
+    targets: tuple[int, ...]
+    stamp: Stamp | None
+
+
+class EncodeItems(Sequence[EncodeItem]):
+    """The items of a run, made when they are read, and what is known of those that are at work.
+
+    Args:
+        samples: Of the build.
+        todo: For each target which of them it lacks.
+        stamps: Of their media.
+    """
+
+    def __init__(self, samples: Sequence[Sample], todo: Sequence[NDArray[np.bool_]], stamps: MediaStamps) -> None:
+        lacked = np.flatnonzero(np.logical_or.reduce(todo))
+        self._numbers = lacked.astype(np.uint32 if len(samples) < 1 << 32 else np.uint64)
         self._samples = samples
         self._todo = todo
         self._stamps = stamps
-        self._at_work: dict[str, tuple[int, ...]] = {}
-
-    @classmethod
-    def of(
-        cls,
-        samples: Sequence[Sample],
-        todo: Sequence[NDArray[np.bool_]],
-        stamps: Mapping[str, Stamp | None] = MappingProxyType({}),
-    ) -> EncodeItems:
-        """The items of all samples of a build, of which each target lacks some."""
-        lacked = np.logical_or.reduce(todo)
-        return cls(chosen(samples, lacked), [of_target[lacked] for of_target in todo], stamps)
+        self._at_work: dict[str, AtWork] = {}
 
     def __len__(self) -> int:
-        return len(self._samples)
+        return len(self._numbers)
 
     @overload
     def __getitem__(self, index: int) -> EncodeItem: ...
@@ -122,18 +124,15 @@ class EncodeItems(Sequence[EncodeItem]):
     def __getitem__(self, index: int | slice) -> EncodeItem | list[EncodeItem]:
         if isinstance(index, int):
             return self[index : index + 1 or None][0]
-        places = range(len(self))[index]
-        items = [
-            EncodeItem(
-                sample,
-                tuple(target for target, todo in enumerate(self._todo) if todo[place]),
-                self._stamps.get(sample.key),
-            )
-            for place, sample in zip(places, self._samples[index], strict=True)
-        ]
-        self._at_work.update((item.key, item.targets) for item in items)
+        numbers = self._numbers[index].astype(np.int64)
+        stamps = self._stamps.of(numbers)  # from before they are read: a file that is replaced meanwhile has changed
+        items = []
+        for number, sample, stamp in zip(numbers.tolist(), taken(self._samples, numbers), stamps, strict=True):
+            targets = tuple(target for target, todo in enumerate(self._todo) if todo[number])
+            items.append(EncodeItem(sample, targets, stamp))
+            self._at_work[sample.key] = AtWork(number, targets, stamp)
         return items
 
-    def targets_of(self, key: str) -> tuple[int, ...]:
-        """The targets of an item that was read and has been reported now."""
+    def finished(self, key: str) -> AtWork:
+        """What was known of an item that has been reported now."""
         return self._at_work.pop(key)

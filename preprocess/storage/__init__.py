@@ -26,7 +26,7 @@ from preprocess.storage.locations import (
     output_location,
     reaching,
 )
-from preprocess.storage.mapping import keep_copies, mapped
+from preprocess.storage.mapping import keep_copies, mapped, reading
 from preprocess.storage.patterns import (
     base_folder,
     expand_braces,
@@ -46,6 +46,7 @@ from preprocess.storage.writing import (
     atomic_folder,
     atomic_path,
     clear_folder,
+    has_lines,
     is_temporary,
     make_folder,
     move_files,
@@ -56,6 +57,7 @@ from preprocess.storage.writing import (
     sync,
     write_atomic,
     write_if_changed,
+    write_lines_if_changed,
 )
 
 __all__ = [
@@ -76,6 +78,7 @@ __all__ = [
     "files_below",
     "fingerprint",
     "fingerprints",
+    "has_lines",
     "is_pattern",
     "is_remote",
     "is_temporary",
@@ -95,6 +98,7 @@ __all__ = [
     "read_cell",
     "read_if_there",
     "read_ranges",
+    "reading",
     "remove",
     "remove_temporary",
     "stamp_of",
@@ -103,4 +107,5 @@ __all__ = [
     "total_size",
     "write_atomic",
     "write_if_changed",
+    "write_lines_if_changed",
 ]

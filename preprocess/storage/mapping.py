@@ -33,24 +33,33 @@ def mapped(path: Path) -> memoryview:
         UserError: The store cannot be reached.
     """
     global _room
-    if not is_remote(path):
-        with path.open("rb") as file:
-            return _map(file)
     name = str(path)
     if name in _kept:
         return _kept[name]
+    with reading(path) as file:
+        view = _map(file)
+    if is_remote(path) and len(view) <= _room:
+        _kept[name] = view
+        _room -= len(view)
+    return view
+
+
+def reading(path: Path) -> BinaryIO:
+    """Opens a file to be read; a remote one as a copy, which is gone when it is closed.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        UserError: The store cannot be reached.
+    """
+    if not is_remote(path):
+        return path.open("rb")
     with tempfile.NamedTemporaryFile(prefix="download-") as copy:
         filesystem, remote = filesystem_of(path)
         with reaching(path):
             found = _get(filesystem, remote, copy.name)
         if not found:
-            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), name)
-        with open(copy.name, "rb") as file:  # noqa: PTH123 - `get_file` may have replaced it
-            view = _map(file)
-    if len(view) <= _room:
-        _kept[name] = view
-        _room -= len(view)
-    return view
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
+        return open(copy.name, "rb")  # noqa: PTH123 - `get_file` may have replaced it
 
 
 @contextmanager

@@ -12,16 +12,18 @@ the caller asks for `durable=False` and calls `sync` once for many files.
 from __future__ import annotations
 
 import ctypes
+import itertools
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, cast
 
 from preprocess.storage.listing import file_names
 from preprocess.storage.locations import filesystem_of, is_remote, reaching
+from preprocess.storage.mapping import reading
 from preprocess.storage.ranges import read_if_there
 
 TEMPORARY_PREFIX = "."
@@ -114,6 +116,30 @@ def write_if_changed(path: Path, data: bytes) -> bool:
         return False
     write_atomic(path, data)
     return True
+
+
+def write_lines_if_changed(path: Path, lines: Callable[[], Iterable[bytes]]) -> bool:
+    """As `write_if_changed`, of many lines, of which few are held at a time.
+
+    Args:
+        lines: Makes them; it is called again when they are to be written.
+    """
+    if not is_remote(path):
+        remove_temporary(path.parent, path.name)
+    if has_lines(path, lines()):
+        return False
+    with atomic_file(path) as file:
+        file.writelines(lines())
+    return True
+
+
+def has_lines(path: Path, lines: Iterable[bytes]) -> bool:
+    """Whether a file exists and has these lines and no others."""
+    try:
+        with reading(path) as file:
+            return all(there == line for there, line in itertools.zip_longest(file, lines))
+    except FileNotFoundError:
+        return False
 
 
 @contextmanager

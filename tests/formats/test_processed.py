@@ -15,6 +15,7 @@ from preprocess.formats.places import TriplePlace
 from preprocess.formats.processed import KINDS, Processed, ProcessedKind
 from preprocess.formats.triple_files import read_triple
 from preprocess.formats.triples import triple_meta
+from preprocess.sample_numbers import SampleNumbers
 from preprocess.samples import Sample, Split, Triple
 from preprocess.storage import file_names, location, remove
 
@@ -121,6 +122,17 @@ def test_a_triple_that_has_lost_a_file_is_named_before_anything_is_packed(folder
     assert list(places(store, ["a"])) == ["a"]
     with pytest.raises(DamagedFileError, match=r"b\.npy: is missing: the triple is incomplete"):
         store.find([Sample("b", "train", "b.mp4", ("b",))])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_which_samples_have_a_triple(folder: Path, kind: ProcessedKind, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processed, "BLOCK", 2)
+    store = written(folder, kind, ["a", "b", "of_no_sample", "c", "d"])
+    written(folder, kind, ["e", "a"], "val")
+    samples = [Sample(key, split, f"{key}.mp4", (key,)) for key, split in (("a", "train"), ("d", "val"), ("e", "val"))]  # type: ignore[arg-type]
+    samples += [Sample("gone", "train", "gone.mp4", ("gone",)), Sample("b", "train", "b.mp4", ("b",))]
+    found = store.there(SampleNumbers(samples))
+    assert found.tolist() == [True, False, True, False, True], "d is there, but in another split"
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -21,6 +21,7 @@ from preprocess.formats.processed import Processed
 from preprocess.formats.tar import iter_triples
 from preprocess.formats.triples import parse_json
 from preprocess.pipeline import pack
+from preprocess.pipeline.ledger import Ledger
 from preprocess.pipeline.pack_plan import Job
 from preprocess.runtime.protocol import Watch
 from preprocess.runtime.runner import Task
@@ -178,13 +179,13 @@ def test_a_sample_that_is_neither_is_an_error(work: Path, out: Path) -> None:
 def test_half_a_line_of_rejects_counts_as_none(work: Path, out: Path) -> None:
     sample = make_samples()[0]
     Processed(work / "processed").remove([(sample.split, sample.key)])
-    reject = canonical_json(Reject(sample.key, "train", "decode", "timeout", "").to_json())
+    reject = Reject(sample.key, "train", "decode", "timeout", "")
     with (work / "rejects.jsonl").open("a") as file:
-        file.write(reject[:-10])
+        file.write(canonical_json(reject.to_json())[:-10])
     with pytest.raises(UserError, match="1 of 50 samples are neither"):
         run(work, out)
-    with (work / "rejects.jsonl").open("a") as file:
-        file.write(reject + "\n")
+    with Ledger(work / "rejects.jsonl") as ledger:
+        ledger.add(reject)
     run(work, out)
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from preprocess.errors import UserError
 from preprocess.pipeline import plan
+from preprocess.sample_table import SampleTable
 from preprocess.samples import Sample
 
 
@@ -27,14 +28,11 @@ def test_no_samples_and_keys_that_occur_twice_are_refused() -> None:
         plan.sorted_by_split([sample("a"), sample("b"), sample("a", "val")])
 
 
-def test_changed_finds_what_is_gone_or_different() -> None:
+@pytest.mark.parametrize("many", [False, True], ids=["a list", "a table"])
+def test_changed_finds_what_is_gone_or_different(many: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     before = [sample("a"), sample("b"), sample("c"), sample("d", label="x")]
-    after = [sample("a"), sample("b", "val"), sample("d", label="y"), sample("new")]
-    assert [s.key for s in plan.changed(before, after)] == ["b", "c", "d"]
-
-
-def test_todo_leaves_out_triples_of_the_same_split_and_rejects() -> None:
-    samples = [sample("a"), sample("b"), sample("c"), sample("d", "val")]
-    done: dict[Any, set[str]] = {"train": {"a", "d"}, "val": set(), "test": set()}
-    found = plan.todo(samples, done, {"b", "c"}, lambda s: s.key == "c")
-    assert [s.key for s, wanted in zip(samples, found, strict=True) if wanted] == ["b", "d"]
+    if many:
+        monkeypatch.setattr(plan, "AS_OBJECTS", 2)
+    after = plan.collected([sample("a"), sample("b", "val"), sample("d", label="y"), sample("new")])
+    assert isinstance(after, SampleTable) == many
+    assert [s.key for s in plan.changed(iter(before), after)] == ["b", "c", "d"]

@@ -21,6 +21,7 @@ from preprocess.pipeline.index import Source, still_rejected
 from preprocess.pipeline.ledger import Ledger
 from preprocess.pipeline.read_sample import read_sample
 from preprocess.recipes.webdataset import samples
+from preprocess.sample_numbers import SampleNumbers
 from preprocess.samples import RecipeOptions, Reject, Sample
 from preprocess.storage import location
 from tests.download.conftest import Site, site
@@ -262,6 +263,7 @@ def test_a_member_that_was_missing_is_tried_again_when_its_tar_is_there(tmp_path
     ledger = Ledger(tmp_path / "rejects.jsonl")
     with ledger:
         ledger.add(Reject(sample.key, sample.split, "find", "missing", "000.tar does not exist"))
-    assert not still_rejected(ledger, str(tmp_path / "raw"))(sample)
+    numbers = SampleNumbers([sample])
+    assert still_rejected(ledger, numbers, str(tmp_path / "raw")).tolist() == [False]
     (tmp_path / "raw" / "000.tar").unlink()
-    assert still_rejected(ledger, str(tmp_path / "raw"))(sample)
+    assert still_rejected(ledger, numbers, str(tmp_path / "raw")).tolist() == [True]

@@ -24,7 +24,7 @@ from preprocess.numbered_lines import NumberedLines
 from preprocess.references import file_of
 from preprocess.sample_table import media_of, taken
 from preprocess.samples import Sample, canonical_json, is_url
-from preprocess.storage import Stamp, fingerprint, fingerprints, location, stamp_of
+from preprocess.storage import Stamp, fingerprints, local_fingerprint, location, stamp_of
 
 _AT_ONCE = 32  # requests
 _ASKED = 16_384  # samples whose servers are asked together
@@ -45,7 +45,7 @@ def media_stamp(raw: str, media: str) -> Stamp | None:
     try:
         local, url = media_location(raw, file_of(media))
         if local is not None:
-            return fingerprint(local)
+            return local_fingerprint(local)
         if refusal(url):
             return None
         filesystem, remote = open_filesystem(url)

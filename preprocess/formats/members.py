@@ -47,7 +47,8 @@ def read_text(data: Data, name: object) -> str:
     try:
         return str(data, "utf-8")
     except UnicodeDecodeError as error:
-        raise DamagedFileError(name, "", f"not UTF-8 ({error})", "Delete it and run encode again.") from None
+        remedy = "Encode it again, or download the dataset again."
+        raise DamagedFileError(name, "", f"not UTF-8 ({error})", remedy) from None
 
 
 MEMBERS: tuple[SampleMember, ...] = (

@@ -13,10 +13,10 @@ from __future__ import annotations
 import hashlib
 import itertools
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, overload
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -111,8 +111,20 @@ def plan_shards(
     ]
 
 
+class Names(Protocol):
+    """Names that may be made when they are read, as often as they are."""
+
+    def __len__(self) -> int:
+        """How many there are."""
+        ...
+
+    def __iter__(self) -> Iterator[str]:
+        """All of them, in their order."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
-class Ids(Sequence[str]):
+class Ids:
     """The names of members of consecutive rows, made when they are read."""
 
     numbers: range
@@ -121,16 +133,8 @@ class Ids(Sequence[str]):
     def __len__(self) -> int:
         return len(self.numbers)
 
-    @overload
-    def __getitem__(self, index: int) -> str: ...
-
-    @overload
-    def __getitem__(self, index: slice) -> Ids: ...
-
-    def __getitem__(self, index: int | slice) -> str | Ids:
-        if isinstance(index, slice):
-            return Ids(self.numbers[index], self.width)
-        return row_id(self.numbers[index], self.width)
+    def __iter__(self) -> Iterator[str]:
+        return (row_id(number, self.width) for number in self.numbers)
 
 
 class Cut(NamedTuple):
@@ -161,7 +165,7 @@ def cut_shards(counts: Mapping[Split, int], per_shard: int, first_shard: int = 0
     return cuts
 
 
-def order_of(names: Sequence[str], seed: int, shuffle: bool) -> NDArray[np.unsignedinteger[Any]]:
+def order_of(names: Names, seed: int, shuffle: bool) -> NDArray[np.unsignedinteger[Any]]:
     """The places of names when they are sorted, or sorted by a hash.
 
     The hash makes a shuffle that random number generators cannot change from version to version. Of the names, which
@@ -181,10 +185,12 @@ def order_of(names: Sequence[str], seed: int, shuffle: bool) -> NDArray[np.unsig
     order: NDArray[np.unsignedinteger[Any]] = np.argsort(heads).astype(kind)
     heads.sort()
     equal = np.flatnonzero(heads[1:] == heads[:-1])  # runs of equal beginnings go by the whole hash
-    for run in np.split(equal, np.flatnonzero(np.diff(equal) > 1) + 1) if len(equal) else ():
+    runs = np.split(equal, np.flatnonzero(np.diff(equal) > 1) + 1) if len(equal) else []
+    tied = set(order[np.union1d(equal, equal + 1)].tolist())
+    named = {place: name for place, name in enumerate(names) if place in tied} if tied else {}
+    for run in runs:
         first, end = int(run[0]), int(run[-1]) + 2
-        named = sorted((digest(names[place]), names[place], place) for place in order[first:end].tolist())
-        order[first:end] = [place for _, _, place in named]
+        order[first:end] = sorted(order[first:end].tolist(), key=lambda place: (digest(named[place]), named[place]))
     return order
 
 

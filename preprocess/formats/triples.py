@@ -55,7 +55,7 @@ CAPTION_INDEX = "caption_index"
 """Only in shards packed with the mode `each`: which of `captions` the `.txt` is."""
 
 _RESERVED_KEYS = (frozenset(META_KEYS) - OVERRIDABLE_KEYS) | {CAPTION_INDEX, *CLIP_KEYS}
-_REMEDY = "Delete it and run encode again."
+_REMEDY = "Encode it again, or download the dataset again."
 
 _NPY_HEADER = re.compile(
     rb"\{ *'descr': *'(?P<descr>[<>|=]?[biuf][0-9]{1,2})', *'fortran_order': *(?P<fortran>True|False), *"

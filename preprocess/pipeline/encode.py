@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from preprocess.pipeline.write import WrittenSample
 
 _PER_WORKER_TASK = 128  # each task may end with a batch that is not full; samples are reported one by one all the same
+_PER_TASK_HERE = 1 << 18  # between two of them, devices of this process wait for the decoders to start: a second or two
 _PER_DEVICE_TASK = 1_024  # samples that an executor other than this process hands to the devices of one machine
 
 
@@ -247,10 +248,10 @@ def _reports(
     if not on_cpu:
         from preprocess.pipeline.feed import EncodeOnDevices
 
-        here = options.executor == "local"  # this process has the devices, and batches fill across all samples
+        here = options.executor == "local"  # this process has the devices, and batches fill across the samples of a task
         fn = EncodeOnDevices(settings, devices, dataclasses.replace(options, executor="local"))
         options = dataclasses.replace(options, executor="inline") if here else options
-        per_task = len(items) if here else _PER_DEVICE_TASK
+        per_task = _PER_TASK_HERE if here else _PER_DEVICE_TASK
     yield from run_items(
         items,
         fn,

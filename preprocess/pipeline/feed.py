@@ -5,7 +5,7 @@ once into the batch, and normalized on the device. Each device has an encoder an
 filled with frames as they arrive, whatever task they come from.
 
 `EncodeOnDevices` is a task function like any other, so an executor decides where it runs: the inline executor in this
-process with all samples as one task, another one on the machines that have the devices.
+process with hundreds of thousands of samples as one task, another one on the machines that have the devices.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ from preprocess.formats import members
 from preprocess.formats.manifest import FORMAT_VERSION
 from preprocess.formats.places import TriplePlace, TriplePlaces
 from preprocess.formats.processed import Processed
-from preprocess.formats.shards import Shard, cut_shards, order_of
+from preprocess.formats.shards import Names, Shard, cut_shards, order_of
 from preprocess.sample_table import keys_of, taken
 from preprocess.samples import SPLITS, CaptionMode, Sample, Split, canonical_json
 
@@ -147,7 +147,7 @@ class PlannedTar(NamedTuple):
 
     file: str
     split: Split
-    ids: Sequence[str]
+    ids: Names
     rows: Rows
 
 
@@ -227,8 +227,8 @@ def plan_jobs(
     )
 
 
-class _Names(Sequence[str]):
-    """The names of some rows."""
+class _Names:
+    """The names of some rows, as `order_of` reads them."""
 
     def __init__(self, items: PackItems, rows: Rows) -> None:
         self._items = items
@@ -239,17 +239,6 @@ class _Names(Sequence[str]):
 
     def __iter__(self) -> Iterator[str]:
         return self._items.names(self._rows)
-
-    @overload
-    def __getitem__(self, index: int) -> str: ...
-
-    @overload
-    def __getitem__(self, index: slice) -> _Names: ...
-
-    def __getitem__(self, index: int | slice) -> str | _Names:
-        if isinstance(index, slice):
-            return _Names(self._items, self._rows[index])
-        return next(self._items.names(self._rows[[index]]))
 
 
 def row_name(key: str, caption: int | None) -> str:

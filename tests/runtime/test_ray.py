@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -285,23 +286,30 @@ def test_a_machine_with_other_versions_ends_the_run(cluster: Any, tmp_path: Path
 
 @pytest.mark.slow
 def test_long_videos(cluster: Any, tmp_path: Path) -> None:
-    """Scenes and latents have the bytes of one process."""
+    """Scenes, latents and imported episodes have the bytes of one process."""
     pytest.importorskip("diffusers", reason="requirements-long-video.txt is not installed")
     from preprocess.long_video import commands
     from preprocess.long_video.demo import SIZE, make_models, render_videos
 
-    raw, models = tmp_path / "raw", tmp_path / "models"
+    raw, models, ready = tmp_path / "raw", tmp_path / "models", tmp_path / "ready"
     annotations = render_videos(raw)
     make_models(models)
+    (ready / "tom").mkdir(parents=True)
+    for number in range(4):
+        write_video(ready / f"tom/{number}.mp4", n_frames=49, fps=16, seed=number)
+    line = {"scene_start": [True] * 4, "scene_end": [True] * 4, **{f"text_{i}": f"text {i}" for i in range(4)}}
+    (tmp_path / "lines.jsonl").write_text(json.dumps(line) + "\n")
     found = []
     for executor in ("ray", "local"):
         root = tmp_path / executor
         commands.scenes(root, raw, annotations, executor=executor)
         commands.segments(root, "3", size=f"{SIZE[0]}x{SIZE[1]}")
         commands.latents(root, vae=str(models), device="cpu", executor=executor)
+        commands.import_episodes(root / "imported", ready, tmp_path / "lines.jsonl", "3", executor=executor)
         found.append({str(p.relative_to(root)): p.read_bytes() for p in sorted(root.rglob("*")) if p.is_file()})
     assert found[0] == found[1]
     assert sum(name.endswith(".pt") for name in found[0]) >= 10
+    assert b"tom/3.mp4" in found[0]["imported/episodes/03s.jsonl"], sorted(found[0])
 
 
 @pytest.mark.slow

@@ -20,14 +20,14 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from benchmarks.harness.machine import machine, versions
 from benchmarks.harness.peers import PEERS, ROOT, peer_python
 from benchmarks.harness.process import CommandFailedError, Used, measure
-from benchmarks.harness.result import Case, Contender, Result, Role, Run, write_result
+from benchmarks.harness.result import Case, Contender, Result, Role, Run, read_result, write_result
 from preprocess.console import table
 
 FOREIGN_LIMIT = 0.05
@@ -76,11 +76,20 @@ class Bench:
     """One benchmark: its cases as they are measured, its temporary folder, its result file."""
 
     def __init__(
-        self, name: str, *, rounds: int, warmup: bool, repeats: int, time_limit_s: float, results: Path, only: str = ""
+        self,
+        name: str,
+        *,
+        rounds: int,
+        warmup: bool,
+        repeats: int,
+        time_limit_s: float,
+        results: Path,
+        only: Sequence[str] = ("",),
+        add: bool = False,
     ) -> None:
         self.time_limit_s = time_limit_s
         self.name, self.rounds, self.warmup, self.repeats = name, rounds, warmup, repeats
-        self.results, self.only = results, only
+        self.results, self.only, self.add = results, only, add
         self.cases: list[Case] = []
         self.temporary = Path(tempfile.mkdtemp(prefix=f"bench-{name}-"))
 
@@ -98,7 +107,8 @@ class Bench:
         parser.add_argument(
             "--results", type=Path, default=ROOT / "benchmarks" / "results", help="folder of the result"
         )
-        parser.add_argument("--only", default="", help="the contenders whose names contain this")
+        parser.add_argument("--only", nargs="+", default=[""], help="the contenders whose names contain one of these")
+        parser.add_argument("--add", action="store_true", help="keep the cases of the last result that this one lacks")
         options = parser.parse_args()
         if options.rounds < 1:
             parser.error(f"--rounds must be at least 1: {options.rounds}")
@@ -110,6 +120,7 @@ class Bench:
             time_limit_s=options.time_limit,
             results=options.results,
             only=options.only,
+            add=options.add,
         )
         return made, options
 
@@ -135,7 +146,7 @@ class Bench:
         runs: dict[str, list[Run]] = {one.name: [] for one in commands}
         absent = {one.name: one.absent for one in commands if one.absent}
         facts: dict[str, dict[str, Any]] = {one.name: {} for one in commands}
-        wanted = [one for one in commands if self.only in one.name]
+        wanted = [one for one in commands if any(part in one.name for part in self.only)]
         for number in range(0 if self.warmup else 1, (rounds or self.rounds) + 1):
             for one in wanted:
                 if one.name in absent:
@@ -239,7 +250,25 @@ class Bench:
             print(f"\n{case.title}")
             print(table(lines(case), right=frozenset({1, 2, 3, 4, 5})))
             print("".join(f"{name}: {value:.4g}\n" for name, value in case.figures.items()), end="")
-        return write_result(self.results, result)
+        return write_result(self.results, with_cases_of(self.results, result) if self.add else result)
+
+
+def with_cases_of(folder: Path, result: Result) -> Result:
+    """A result with the cases of the last one that it lacks, in front.
+
+    Raises:
+        ValueError: That one was measured on another machine or with other versions.
+    """
+    path = folder / f"{result.name}.json"
+    if not path.is_file():
+        return result
+    before = read_result(path)
+    for name in ("machine", "versions"):
+        if getattr(before, name) != getattr(result, name):
+            raise ValueError(f"{path.name} has another {name}: {getattr(before, name)}, not {getattr(result, name)}")
+    titles = {case.title for case in result.cases}
+    kept = tuple(case for case in before.cases if case.title not in titles)
+    return replace(result, cases=(*kept, *result.cases))
 
 
 def _cause(message: str) -> str:

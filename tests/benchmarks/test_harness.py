@@ -15,7 +15,7 @@ import pytest
 from benchmarks.harness import peers, rounds
 from benchmarks.harness.process import CommandFailedError, busy_s, foreign_share, measure, tree_of
 from benchmarks.harness.result import Case, Contender, Result, Run, ratio, read_result, results_in, write_result
-from benchmarks.harness.rounds import Bench, Command
+from benchmarks.harness.rounds import Bench, Command, with_cases_of
 from benchmarks.harness.table import BEGIN, main, row, table_of, with_table
 
 
@@ -260,3 +260,18 @@ def test_a_disturbed_run_is_repeated_so_often_and_kept(tmp_path: Path, monkeypat
         case = bench.case("things", "things", 1, commands_that_log(tmp_path / "log"))
     assert (tmp_path / "log").read_text() == "aaabbb"
     assert [[run.disturbed for run in one.runs] for one in case.contenders] == [[True] * 3, [True] * 3, []]
+
+
+def test_cases_measured_apart_are_one_result(tmp_path: Path) -> None:
+    write_result(tmp_path, result())
+    later = result("encode", 5, 5, 5)
+    more = replace(later, date="2026-03-04", cases=(replace(later.cases[0], title="another"),))
+    added = with_cases_of(tmp_path, more)
+    assert [(case.title, case.contenders[0].seconds) for case in added.cases] == [
+        ("videos → triples", 10),
+        ("another", 5),
+    ]
+    assert with_cases_of(tmp_path, later).cases == later.cases, "measured again"
+    assert with_cases_of(tmp_path / "none", later) == later
+    with pytest.raises(ValueError, match=r"encode\.json has another machine"):
+        with_cases_of(tmp_path, replace(later, machine={"cpu": "another"}))

@@ -122,6 +122,7 @@ class Bench:
             only=options.only,
             add=options.add,
         )
+        made._result()  # what `--add` cannot be added to is refused before hours of measuring
         return made, options
 
     def __enter__(self) -> Bench:
@@ -238,6 +239,13 @@ class Bench:
 
     def write(self) -> Path:
         """Prints the table and writes the result."""
+        for case in self.cases:
+            print(f"\n{case.title}")
+            print(table(lines(case), right=frozenset({1, 2, 3, 4, 5})))
+            print("".join(f"{name}: {value:.4g}\n" for name, value in case.figures.items()), end="")
+        return write_result(self.results, self._result())
+
+    def _result(self) -> Result:
         environments = {"project": sys.executable, "peers": peer_python()}
         result = Result(
             self.name,
@@ -246,11 +254,7 @@ class Bench:
             {name: versions(path, PACKAGES) for name, path in environments.items() if Path(path).is_file()},
             tuple(self.cases),
         )
-        for case in self.cases:
-            print(f"\n{case.title}")
-            print(table(lines(case), right=frozenset({1, 2, 3, 4, 5})))
-            print("".join(f"{name}: {value:.4g}\n" for name, value in case.figures.items()), end="")
-        return write_result(self.results, with_cases_of(self.results, result) if self.add else result)
+        return with_cases_of(self.results, result) if self.add else result
 
 
 def with_cases_of(folder: Path, result: Result) -> Result:

@@ -22,6 +22,9 @@ from preprocess.batched import batched
 from preprocess.errors import UserError
 from preprocess.samples import SPLITS, Sample, Split, canonical_json
 
+AS_OBJECTS = 100_000
+"""Samples up to which a list of objects is faster than a table, and small enough."""
+
 _WRITTEN = 65_536  # rows of a batch of the file
 _READ = 16_384  # rows that are read at a time
 
@@ -38,6 +41,13 @@ def media_of(samples: Sequence[Sample]) -> Iterator[tuple[str, str]]:
     if isinstance(samples, SampleTable):
         return samples.media()
     return ((sample.key, sample.media) for sample in samples)
+
+
+def lines_of(samples: Sequence[Sample]) -> Iterator[str]:
+    """The line of `samples.jsonl` of each sample; of a table without making `Sample`s."""
+    if isinstance(samples, SampleTable):
+        return samples.lines()
+    return (canonical_json(sample.to_json()) for sample in samples)
 
 
 def chosen(samples: Sequence[Sample], which: NDArray[np.bool_]) -> Sequence[Sample]:
@@ -146,9 +156,12 @@ class SampleTable(Sequence[Sample]):
         return next(iter(SampleTable(self._columns, range(row, row + 1))))
 
     def __iter__(self) -> Iterator[Sample]:
+        return (Sample.from_json(json.loads(line)) for line in self.lines())
+
+    def lines(self) -> Iterator[str]:
+        """The line of `samples.jsonl` of each sample."""
         for (lines,) in self._columns.read(self._rows, ["line"]):
-            for line in lines:
-                yield Sample.from_json(json.loads(line))
+            yield from lines
 
     def keys(self) -> Iterator[tuple[str, Split]]:
         """Key and split of each sample."""
@@ -178,8 +191,10 @@ def sorted_rows(columns: MappedColumns) -> range | NDArray[np.integer[Any]]:
     for (block,) in columns.read(order, ["key"]):
         for key in block:
             if key == last:
-                times = pc.sum(pc.equal(keys, key)).as_py()
-                raise UserError(f"the key {key!r} occurs {times} times", "Give every sample a unique key.")
+                rows = np.flatnonzero(np.concatenate([pc.equal(chunk, key).to_numpy(False) for chunk in keys.chunks]))
+                (media,) = next(columns.read(rows[:3], ["media"]))
+                of = f"of {', '.join(media)}{' and others' if len(rows) > 3 else ''}"
+                raise UserError(f"the key {key!r} occurs {len(rows)} times: {of}", "Give every sample a unique key.")
             last = key
     splits = np.concatenate([batch.column("split").to_numpy() for batch in columns.batches])[order]
     rows = np.concatenate([order[splits == number] for number in range(len(SPLITS))])

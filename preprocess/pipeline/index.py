@@ -24,7 +24,8 @@ from preprocess.recipes import Recipe, entries, load, raw_data_error
 from preprocess.references import file_of
 from preprocess.run_files import exclusive
 from preprocess.sample_numbers import ABSENT, BLOCK, SampleNumbers
-from preprocess.samples import JSON, RecipeOptions, Reject, Sample, canonical_json, is_url
+from preprocess.sample_table import lines_of
+from preprocess.samples import JSON, RecipeOptions, Reject, Sample, is_url
 from preprocess.storage import (
     LOCK_FILE,
     base_folder,
@@ -175,7 +176,7 @@ def write_samples(samples: Sequence[Sample], source: Source, layout: Layout, rej
         layout: Of the output.
     """
     write_if_changed(layout.source, json_bytes({**read_json(layout.source), **source.to_json()}))
-    if not has_lines(layout.samples, map(_line, samples)):  # to compare lines is ten times as fast as to read samples
+    if not has_lines(layout.samples, _lines(samples)):  # to compare lines is ten times as fast as to read samples
         before = each_sample(layout.samples) if layout.samples.is_file() else ()
         Processed(layout.processed).remove((stale.split, stale.key) for stale in changed(before, samples))
         write_list(layout.samples, samples)
@@ -184,11 +185,11 @@ def write_samples(samples: Sequence[Sample], source: Source, layout: Layout, rej
 
 def write_list(file: Path, samples: Sequence[Sample]) -> None:
     """Writes `samples.jsonl`, unless it says just this."""
-    write_lines_if_changed(file, lambda: map(_line, samples))
+    write_lines_if_changed(file, lambda: _lines(samples))
 
 
-def _line(sample: Sample) -> bytes:
-    return canonical_json(sample.to_json()).encode() + b"\n"
+def _lines(samples: Sequence[Sample]) -> Iterator[bytes]:
+    return (f"{line}\n".encode() for line in lines_of(samples))
 
 
 def list_samples(

@@ -9,11 +9,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from preprocess.batched import batched
 from preprocess.errors import UserError
 from preprocess.sample_numbers import ABSENT, BLOCK, SampleNumbers
-from preprocess.sample_table import SampleTable, taken
+from preprocess.sample_table import AS_OBJECTS, SampleTable, taken
 from preprocess.samples import SPLITS, Sample
-
-AS_OBJECTS = 100_000
-"""Samples up to which a list of objects is faster than a table, and small enough."""
 
 
 def collected(samples: Iterable[Sample]) -> Sequence[Sample]:

@@ -37,7 +37,8 @@ from preprocess.pipeline.journal import Journal
 from preprocess.pipeline.ledger import Ledger
 from preprocess.pipeline.plan import collected
 from preprocess.sample_numbers import SampleNumbers
-from preprocess.samples import JSON, SPLITS, Reject, Sample, canonical_json
+from preprocess.sample_table import lines_of
+from preprocess.samples import JSON, SPLITS, Reject, Sample
 from preprocess.storage import clear_folder, file_names, is_remote, move_files, sync, write_if_changed
 from preprocess.validation import own_line
 
@@ -293,8 +294,8 @@ def _differences(one: JSON, other: JSON, name: str = "") -> Iterator[tuple[str, 
 def _digest(samples: Sequence[Sample], rejects: Sequence[Reject]) -> str:
     """Of what a recipe lists: all samples by split and key, and the entries that cannot become samples."""
     digest = hashlib.sha256()
-    for sample in samples:
-        digest.update(canonical_json(sample.to_json()).encode() + b"\n")
+    for line in lines_of(samples):
+        digest.update(f"{line}\n".encode())
     for key in sorted(reject.key for reject in rejects):
         digest.update(f"{key}\n".encode())
     return digest.hexdigest()

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import re
 from collections.abc import Iterable, Iterator
 
 from preprocess.errors import RawDataError, UnknownNameError
+from preprocess.sample_table import AS_OBJECTS
 from preprocess.samples import SPLITS, DatasetSpec, RecipeOptions, Sample, Split
 
 _NAMES: dict[str, Split] = {
@@ -63,13 +65,22 @@ def protocol(spec: DatasetSpec, options: RecipeOptions) -> str:
 
 
 def in_order(samples: Iterable[Sample]) -> Iterator[Sample]:
-    """Yields samples by split (train, val, test) and key.
+    """Yields samples by split (train, val, test) and key; more than `AS_OBJECTS` as they come, and none is held.
+
+    Whoever takes the samples of a recipe sorts them (`preprocess.pipeline.plan.collected`), many in a file.
 
     Raises:
-        RawDataError: Two samples have the same key.
+        RawDataError: Two samples have the same key, which of many is found when they are sorted.
     """
+    stream = iter(samples)
+    few = list(itertools.islice(stream, AS_OBJECTS + 1))
+    if len(few) > AS_OBJECTS:
+        every = itertools.chain(few, stream)
+        del few  # or these would be held until all are taken
+        yield from every
+        return
     media_of: dict[str, str] = {}
-    for sample in sorted(samples, key=lambda s: (SPLITS.index(s.split), s.key)):
+    for sample in sorted(few, key=lambda s: (SPLITS.index(s.split), s.key)):
         if sample.key in media_of:
             cause = f"two samples have the key {sample.key!r}: {media_of[sample.key]} and {sample.media}"
             raise RawDataError(cause, "Rename or remove one of them.")

@@ -24,6 +24,7 @@ from preprocess.readers.annotations import captions_of, claim, own_meta, seconds
 from preprocess.readers.files import raw_data_error, split_suffix
 from preprocess.readers.splits import hash_split, in_order, split_named
 from preprocess.readers.tables import TABLE_SUFFIXES, read_rows
+from preprocess.sample_table import AS_OBJECTS
 from preprocess.samples import DatasetSpec, RecipeOptions, Sample, Split, is_url, safe_key
 from preprocess.storage import is_remote
 
@@ -63,10 +64,8 @@ def samples(raw: Path, options: RecipeOptions) -> Iterator[Sample]:
         problem = "does not exist" if not raw.exists() else f"is not a {', '.join(TABLE_SUFFIXES)} file"
         raise raw_data_error(SPEC, f"{raw} {problem}")
     columns = {**_USUAL, **options.columns}
-    rows = list(read_rows(raw, tuple(dict.fromkeys((columns["url"], *options.columns.values())))))
-    if not rows:
-        raise AnnotationError(raw, "", "the table has no rows", "one row per video")
-    names = {name for _, row in rows for name in row}
+    required = tuple(dict.fromkeys((columns["url"], *options.columns.values())))
+    names = _names(raw, required)
     _check_named(options.columns, names, raw)
     own = sorted(names - {*columns.values(), *(() if "caption" in columns else _CAPTIONS)})
     taken: dict[str, str] = {}
@@ -76,7 +75,8 @@ def samples(raw: Path, options: RecipeOptions) -> Iterator[Sample]:
         video = _cell(row, columns["id"], raw, where) if columns["id"] in names else _name(media)
         start_s, end_s = _window(row, columns, raw, where)
         key = _key(video, start_s, end_s)
-        claim(taken, key, raw, where)
+        if key in taken or len(taken) < AS_OBJECTS:  # a key that many rows later occurs again is found by sorting
+            claim(taken, key, raw, where)
         said = row.get(columns["label"])
         label = str(said) if said is not None and str(said).strip() else None
         texts = {"caption": row.get(columns["caption"])} if "caption" in columns else dict(row)
@@ -87,7 +87,20 @@ def samples(raw: Path, options: RecipeOptions) -> Iterator[Sample]:
         split = _split(row.get(columns["split"]), video, options, raw, where)
         return Sample(key, split, media, captions, label, start_s, end_s, meta)
 
-    yield from in_order(sample(where, row) for where, row in rows)
+    yield from in_order(sample(where, row) for where, row in read_rows(raw, required))
+
+
+def _names(table: Path, required: tuple[str, ...]) -> set[str]:
+    """Names of the columns: JSON Lines may have other ones in each row, and are read twice for that.
+
+    Raises:
+        AnnotationError: There are no rows.
+    """
+    rows = (row for _, row in read_rows(table, required))
+    first = next(rows, None)
+    if first is None:
+        raise AnnotationError(table, "", "the table has no rows", "one row per video")
+    return set(first).union(*rows) if table.suffix.lower() == ".jsonl" else set(first)
 
 
 def _check_named(named: Mapping[str, str], names: Collection[str], table: Path) -> None:

@@ -1,13 +1,21 @@
 from __future__ import annotations
 
 import datetime
+import json
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from preprocess.errors import AnnotationError
+from preprocess.errors import AnnotationError, UserError
+from preprocess.pipeline import plan
+from preprocess.readers import splits
+from preprocess.readers.splits import hash_split
+from preprocess.readers.tables import Row, read_rows
+from preprocess.recipes import table as recipe
 from preprocess.recipes.table import samples
 from preprocess.samples import RecipeOptions, Sample
 
@@ -211,3 +219,38 @@ def test_without_ids_the_files_names_are_ids(tmp_path: Path) -> None:
 def test_a_table_without_rows(tmp_path: Path) -> None:
     with pytest.raises(AnnotationError, match="no rows"):
         read(write(tmp_path, "t.csv", "videoID,videoLoc\n"))
+
+
+@pytest.mark.parametrize("suffix", ["csv", "jsonl"])
+def test_of_many_rows_few_are_held(tmp_path: Path, suffix: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows become samples as they are read; what is said twice is found when the samples are sorted."""
+    for module in (recipe, splits, plan):
+        monkeypatch.setattr(module, "AS_OBJECTS", 10)
+    rows = [(f"v{i * 37 % 101:03d}", f"{i}.mp4") for i in range(101)]
+    if suffix == "csv":
+        text = "videoID,videoLoc\n" + "".join(f"{id_},{media}\n" for id_, media in rows)
+    else:
+        more = [{}, *[{"camera": "left"}] * 100]  # a column that the first row does not have
+        lines = ({"videoID": id_, "videoLoc": media, **own} for (id_, media), own in zip(rows, more, strict=True))
+        text = "".join(f"{json.dumps(line)}\n" for line in lines)
+    path = write(tmp_path, f"t.{suffix}", text)
+    seen: list[str] = []
+
+    def noted(*given: Any) -> Iterator[Row]:
+        for where, row in read_rows(*given):
+            seen.append(where)
+            yield where, row
+
+    monkeypatch.setattr(recipe, "read_rows", noted)
+    stream = samples(path, RecipeOptions())
+    next(stream)
+    assert len(seen) <= 101 * (suffix == "jsonl") + 13, "the first sample comes before all rows are read"
+    found = plan.collected(samples(path, RecipeOptions()))  # type: ignore[arg-type]
+    assert [sample.key for sample in found if sample.split == "train"] == sorted(
+        id_ for id_, _ in rows if hash_split(id_, RecipeOptions()) == "train"
+    )
+    assert len(found) == 101
+    assert all("camera" in sample.meta for sample in found) == (suffix == "jsonl")
+    path.write_text(text + (text.splitlines()[60] + "\n"))
+    with pytest.raises(UserError, match=r"the key 'v\d+' occurs 2 times: of \d+\.mp4, \d+\.mp4"):
+        plan.collected(samples(path, RecipeOptions()))  # type: ignore[arg-type]

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import itertools
 import os
-import tempfile
 import time
-import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from io import FileIO
 from pathlib import Path
 
 from preprocess.storage import atomic_file, is_remote, named_errors, reading, write_lines_if_changed
+from preprocess.temporary import unnamed_file
 
 _BLOCK = 1 << 20
 _LINE = 512  # bytes that are read at first where a line begins
@@ -36,7 +35,7 @@ class AppendLog:
 
     def __init__(self, path: Path | None = None) -> None:
         self._path = path
-        self._copy = None if path is not None and not is_remote(path) else _Unnamed()
+        self._copy = None if path is not None and not is_remote(path) else _Copy()
         self._half_line_dropped = False
         self._pending = False
         self._uploaded, self._took = time.monotonic(), 0.0
@@ -79,7 +78,7 @@ class AppendLog:
             assert self._path is not None, "a temporary log is only added to"
             write_lines_if_changed(self._path, lines)
             return
-        after = _Unnamed()
+        after = _Copy()
         after.fill(lines())  # which may read lines of this log
         self._pending = self._pending or not _same(self._copy, after)
         self._copy = after
@@ -113,13 +112,12 @@ class AppendLog:
             os.close(descriptor)
 
 
-class _Unnamed:
-    """A temporary file that nothing is left of, however the process ends."""
+class _Copy:
+    """Lines in a temporary file."""
 
     def __init__(self) -> None:
-        with tempfile.TemporaryFile() as file:
-            self.descriptor = os.dup(file.fileno())
-        weakref.finalize(self, os.close, self.descriptor)
+        self._file = unnamed_file()
+        self.descriptor = self._file.descriptor
         self._size = 0
 
     def append(self, data: bytes) -> int:
@@ -174,7 +172,7 @@ def _line_at(descriptor: int | None, place: int) -> bytes:
     return b""
 
 
-def _same(one: _Unnamed, other: _Unnamed) -> bool:
+def _same(one: _Copy, other: _Copy) -> bool:
     pairs = itertools.zip_longest(_blocks(one.descriptor), _blocks(other.descriptor))
     return all(mine == theirs for mine, theirs in pairs)
 

@@ -12,6 +12,7 @@ import fcntl
 import os
 import shutil
 import tempfile
+import weakref
 from collections.abc import Iterator
 from multiprocessing.util import Finalize
 from pathlib import Path
@@ -29,6 +30,24 @@ _own_folder = contextlib.ExitStack()
 remove_own_folder = _own_folder.close
 before_removal = _own_folder.callback
 """Has a function called before the folder of `use_own_folder` is removed, such as one that ends who uses it."""
+
+
+class UnnamedFile:
+    """A temporary file without a name; see `unnamed_file`.
+
+    Attributes:
+        descriptor: To read and write it.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        self.descriptor = descriptor
+        weakref.finalize(self, os.close, descriptor)
+
+
+def unnamed_file() -> UnnamedFile:
+    """A temporary file that is closed with the last reference to it, and of which nothing is left however that ends."""
+    with tempfile.TemporaryFile() as file:
+        return UnnamedFile(os.dup(file.fileno()))
 
 
 @contextlib.contextmanager

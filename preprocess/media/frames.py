@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from preprocess.errors import MediaError
 from preprocess.media.local import LocalMedia
@@ -36,6 +36,10 @@ REORDER_FRAMES = 64
 
 Transform = Callable[[NDArray[np.uint8]], Pixels]
 """uint8 `(H, W, 3)` to uint8 or float32 `(h, w, 3)`, the same h, w and dtype for every frame of a video."""
+
+
+Allocate = Callable[[tuple[int, ...], DTypeLike], Pixels]
+"""As `numpy.empty`."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -114,12 +118,14 @@ def as_decoded(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return image
 
 
-def collect(stream: FrameStream, transforms: Sequence[Transform]) -> tuple[Frames, ...]:
+def collect(stream: FrameStream, transforms: Sequence[Transform], allocate: Allocate = np.empty) -> tuple[Frames, ...]:
     """Decodes a stream once and collects one array per transform.
 
     Args:
         stream: The frames.
-        transforms: Each is applied once to every decoded frame; memory holds what they return for all rows.
+        transforms: Each is applied once to every decoded frame.
+        allocate: Makes what the rows of a view go into, given its shape and type; an array by default, so that memory
+            holds what the transforms return for all rows.
 
     Returns:
         One `Frames` per transform, in their order, with the same times.
@@ -135,7 +141,7 @@ def collect(stream: FrameStream, transforms: Sequence[Transform]) -> tuple[Frame
         for number, transform in enumerate(transforms):
             image = transform(record.image)
             if number not in views:
-                views[number] = np.empty((stream.n_rows, *image.shape), image.dtype)
+                views[number] = allocate((stream.n_rows, *image.shape), image.dtype)
             elif image.shape != views[number].shape[1:]:
                 raise MediaError(
                     "unreadable",
@@ -145,9 +151,11 @@ def collect(stream: FrameStream, transforms: Sequence[Transform]) -> tuple[Frame
     return tuple(Frames(views[number], stream.times_s) for number in range(len(transforms)))
 
 
-def collect_media(stream: FrameStream, transforms: Sequence[Transform]) -> tuple[DecodedMedia, ...]:
+def collect_media(
+    stream: FrameStream, transforms: Sequence[Transform], allocate: Allocate = np.empty
+) -> tuple[DecodedMedia, ...]:
     """As `collect`, with the duration of the file and whether it is truncated."""
-    views = collect(stream, transforms)
+    views = collect(stream, transforms, allocate)
     return tuple(DecodedMedia(frames, stream.duration_s, stream.truncated) for frames in views)
 
 

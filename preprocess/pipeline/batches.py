@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from preprocess.encoders import Encoder
 from preprocess.media.clips import clip_windows
+from preprocess.media.rows_on_disk import take_rows
 from preprocess.samples import Pixels, Sample
 from preprocess.storage import Stamp
 
@@ -129,7 +130,7 @@ class Batcher:
         while taken < len(rows):
             free = min(len(self._batch) - self._filled, len(rows) - taken)
             part = self._batch[self._filled : self._filled + free]
-            np.take(pixels, rows[taken : taken + free], axis=0, out=part, mode="clip")  # "raise" copies twice
+            take_rows(pixels, rows[taken : taken + free], part)
             self._filled += free
             taken += free
             if self._filled == len(self._batch):

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 from preprocess.encoders import Encoder, load_encoder
 from preprocess.media.frames import DecodedMedia
+from preprocess.media.rows_on_disk import rows_for
 from preprocess.media.transforms import resize_crop
 from preprocess.pipeline.batches import Embedded, SampleEncoder
 from preprocess.pipeline.read_sample import read_sample_views
@@ -75,7 +76,7 @@ class EncodeSamples:
 def decode(item: EncodeItem, settings: EncodeSettings) -> tuple[DecodedMedia, ...] | Reject:
     """Decodes a sample once and prepares its frames for each of its targets, or says why it cannot be decoded."""
     transforms = [resize_crop(settings.targets[index].spec.preprocessing) for index in item.targets]
-    return read_sample_views(item.sample, settings.raw, settings.sampling, transforms, item.stamp)
+    return read_sample_views(item.sample, settings.raw, settings.sampling, transforms, item.stamp, rows_for)
 
 
 @functools.lru_cache(maxsize=1)

@@ -73,6 +73,7 @@ class FrameChannel:
             key: Unique in the run; a file that a failed worker left under this key is replaced.
             pixels: uint8 or float32 `(T, H, W, 3)`.
         """
+        pixels = np.asarray(pixels)  # also of a long video whose rows are in a file
         file = None if self.folder is None else self._reserve(key, pixels.nbytes)
         if file is not None:
             try:

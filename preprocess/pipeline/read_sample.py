@@ -6,10 +6,12 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
+import numpy as np
+
 from preprocess.errors import MediaError, UserError
 from preprocess.media import iter_frames
 from preprocess.media.fetch import local_file
-from preprocess.media.frames import collect_media
+from preprocess.media.frames import Allocate, collect_media
 from preprocess.media.sampling import Sampling
 from preprocess.media.stamps import media_stamp
 from preprocess.samples import Reject, Sample, Stage
@@ -35,15 +37,21 @@ def read_sample(sample: Sample, raw: str, sampling: Sampling, transform: Transfo
 
 
 def read_sample_views(
-    sample: Sample, raw: str, sampling: Sampling, transforms: Sequence[Transform], stamp: Stamp | None = None
+    sample: Sample,
+    raw: str,
+    sampling: Sampling,
+    transforms: Sequence[Transform],
+    stamp: Stamp | None = None,
+    allocate: Allocate = np.empty,
 ) -> tuple[DecodedMedia, ...] | Reject:
     """As `read_sample`, for several encoders: decodes once and returns one result per transform, in their order.
 
-    `stamp` is that of the media, where it is known already; else one request asks for it.
+    `stamp` is that of the media, where it is known already; else one request asks for it. `allocate` is that of
+    `preprocess.media.frames.collect`.
     """
     # From before reading: a file that is replaced meanwhile counts as changed.
     stamp = stamp or media_stamp(raw, sample.media)
-    views = stream_sample(sample, raw, sampling, lambda stream: collect_media(stream, transforms))
+    views = stream_sample(sample, raw, sampling, lambda stream: collect_media(stream, transforms, allocate))
     return views if isinstance(views, Reject) else tuple(dataclasses.replace(view, stamp=stamp) for view in views)
 
 

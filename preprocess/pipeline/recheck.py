@@ -30,6 +30,8 @@ from preprocess.media.sampling import Sampling
 from preprocess.pipeline.packed_samples import PackedTriple, choose
 from preprocess.runtime.options import RunOptions
 from preprocess.runtime.runner import run_items
+from preprocess.sample_numbers import ABSENT, SampleNumbers
+from preprocess.sample_table import taken
 from preprocess.samples import Reject, Sample
 
 MIN_COSINE = {"fp32": 0.99999}
@@ -106,9 +108,9 @@ def recheck(
     files = resolve_model(manifest, layout, model)
     tars = [shard["file"] for shard in manifest["shards"]]
     chosen = choose(layout.dataset, tars, n, seed, without=replaced_rows(manifest))
-    by_key = {sample.key: sample for sample in samples}
-    wanted = {key: by_key[key] for one in chosen if (key := one.meta["key"]) in by_key}
-    embedded = dict(_embed(manifest, list(wanted.values()), raw, layout, files, options))
+    numbers = SampleNumbers(samples).of(list(dict.fromkeys(one.meta["key"] for one in chosen)))
+    wanted = list(taken(samples, numbers[numbers != ABSENT]))
+    embedded = dict(_embed(manifest, wanted, raw, layout, files, options))
     least = MIN_COSINE.get(manifest["encoder"].get("precision", ""), MIN_COSINE_FAST)
     found = [difference for one in chosen if (difference := _compare(one, embedded, least))]
     if chosen and sum(not one.compared for one in found) == len(chosen):

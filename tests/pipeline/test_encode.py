@@ -35,6 +35,7 @@ from preprocess.formats.places import TriplePlace
 from preprocess.formats.processed import Processed
 from preprocess.formats.triple_files import read_triple
 from preprocess.formats.triples import npy_array
+from preprocess.media import rows_on_disk
 from preprocess.media.sampling import Sampling
 from preprocess.pipeline import engine, targets
 from preprocess.pipeline.encode import EncodeOutput, encode_datasets
@@ -172,6 +173,24 @@ def test_bytes_do_not_depend_on_how_samples_are_held(
     next((layout.processed / "train").glob("*.json")).unlink()
     assert run(raw, tmp_path, small_clip).written == 1
     assert content(tmp_path) == content(undisturbed)
+
+
+def test_bytes_do_not_depend_on_where_frames_are_held(
+    raw: Path, small_clip: Path, undisturbed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In memory, or, of long videos, in a file."""
+    made = []
+
+    class Noted(rows_on_disk.RowsOnDisk):
+        def __init__(self, shape: tuple[int, ...], dtype: Any) -> None:
+            made.append(shape)
+            super().__init__(shape, dtype)
+
+    monkeypatch.setattr(rows_on_disk, "HELD_BYTES", 0)
+    monkeypatch.setattr(rows_on_disk, "RowsOnDisk", Noted)
+    run(raw, tmp_path, small_clip, executor="inline")
+    assert content(tmp_path) == content(undisturbed)
+    assert len(made) >= 5
 
 
 ELSEWHERE = "tests.fakes.executor:FreshProcessExecutor.from_options"

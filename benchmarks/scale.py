@@ -63,6 +63,7 @@ from preprocess.samples import Sample, canonical_json
 
 RESULTS = Path(__file__).parent / "results" / "scale.json"
 LIMIT = 4e9  # bytes
+FAR = 100_000_000  # samples that all steps are extrapolated to
 STEPS = ("objects", "collect", "plan", "run", "encode", "pack")
 WHOLE = ("plan", "run")
 WITH_PARTS = ("encode", "pack")
@@ -229,12 +230,12 @@ def write_results(steps: list[dict[str, Any]]) -> None:
     more, limits = [], {}
     for step in STEPS:
         measured = sorted((one["samples"], one["peak_gb"]) for one in steps if one["step"] == step)
-        if step == "run" or len(measured) < 2:
+        if len(measured) < 2:
             continue
         (few, low), (many, high) = measured[-2:]
         each = (high - low) / (many - few)  # beyond what any number of samples takes
         limits[step] = int(many + (LIMIT / 1e9 - high) / each) if each > 0 else None
-        for count in sorted({one["samples"] for one in steps if one["samples"] > many}):
+        for count in sorted({one["samples"] for one in steps if one["samples"] > many} | {FAR}):
             gigabytes = round(high + each * (count - many), 2)
             more.append({"step": step, "samples": count, "peak_gb": gigabytes, "extrapolated": True})
     machine = {
@@ -251,7 +252,7 @@ def write_results(steps: list[dict[str, Any]]) -> None:
 def main() -> None:
     """Prints one line per step and number of samples, and writes the figures."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--samples", type=int, nargs="+", default=[200_000, 1_000_000, 10_000_000, 100_000_000])
+    parser.add_argument("--samples", type=int, nargs="+", default=[200_000, 1_000_000, 10_000_000])
     parser.add_argument("--most", type=int, default=1_000_000, help="samples of the steps that hold an object of each")
     parser.add_argument("--tars", type=int, default=10_000_000, help="samples of the steps that need parts")
     parser.add_argument("--run", type=int, default=100_000, help="items of a run that are measured")

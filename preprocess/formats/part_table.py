@@ -107,7 +107,9 @@ class PartTable:
             while sum(map(len, held)) < count:  # batches of a split hold no row of another
                 held.append(batches.pop(0))
             order = pc.sort_indices(pa.chunked_array([batch.column("key") for batch in held], pa.string())).to_numpy()
-            rows = order.astype(np.int64) + first
+            rows = order.astype(np.uint32 if len(self) < 1 << 32 else np.uint64)
+            del order
+            rows += rows.dtype.type(first)  # in place: there may be a hundred million
             done = 0
             for (keys,) in self.columns.read(rows, ["key"]):
                 for key, row in zip(keys, rows[done : done + len(keys)].tolist(), strict=True):

@@ -271,15 +271,3 @@ def test_transform_is_applied_to_each_frame_once(clip_path: Callable[[str], Path
     assert calls == [(64, 96, 3)] * 75
     np.testing.assert_array_equal(half.frames.pixels, full.frames.pixels[:, ::2, ::2])
     assert half.frames.pixels.flags.c_contiguous
-
-
-def test_counts_that_begin_anew_without_a_word_tell_no_order() -> None:
-    """As after `memory_management_control_operation` 5, which is not read: the pictures behind it seem to be early."""
-    order = h264_order.DisplayOrder(None)
-    order._starts.append(0)
-    order._counts.extend(range(0, 80, 2))
-    places = order.places()
-    assert places is not None
-    assert places.tolist() == list(range(40))
-    order._counts.extend(range(0, 10, 2))
-    assert order.places() is None

@@ -118,7 +118,7 @@ def test_a_run_ends_with_the_state_of_what_was_not_noted(file: Path, numbers: Sa
 
 
 def test_the_last_line_of_a_sample_counts_and_those_of_others_are_dropped(file: Path, numbers: SampleNumbers) -> None:
-    lines = [("a", 1), ("gone", 2), ("b", 3), ("a", 4), ("b", 5)]
+    lines = [("a", 1), ("gone", 2), ("a", 4), ("b", 3), ("b", 5)]  # within a block, as `small_blocks` makes them
     file.write_text("".join(f'{{"key": "{key}", "media": [{size}, 0]}}\n' for key, size in lines))
     journal = opened(file, numbers)
     assert noted(journal, numbers) == {"a": (4, 0), "b": (5, 0)}

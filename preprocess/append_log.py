@@ -96,7 +96,7 @@ class AppendLog:
 
     @contextmanager
     def _reading(self) -> Iterator[int | None]:
-        """A descriptor to read from; None where there is no file."""
+        """A descriptor to read from; None if the file does not exist."""
         if self._copy is not None:
             yield self._copy.descriptor
             return

@@ -248,9 +248,8 @@ def _reports(
     if not on_cpu:
         from preprocess.pipeline.feed import EncodeOnDevices
 
-        here = (
-            options.executor == "local"
-        )  # this process has the devices, and batches fill across the samples of a task
+        # This process has the devices, and batches fill across the samples of a task.
+        here = options.executor == "local"
         fn = EncodeOnDevices(settings, devices, dataclasses.replace(options, executor="local"))
         options = dataclasses.replace(options, executor="inline") if here else options
         per_task = _PER_TASK_HERE if here else _PER_DEVICE_TASK

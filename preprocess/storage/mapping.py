@@ -45,10 +45,10 @@ def mapped(path: Path) -> memoryview:
 
 
 def reading(path: Path) -> BinaryIO:
-    """Opens a file to be read; a remote one as a copy, which is gone when it is closed.
+    """Opens a file for reading; a remote one is downloaded to a copy that is deleted when it is closed.
 
     Raises:
-        FileNotFoundError: There is no such file.
+        FileNotFoundError: The file does not exist.
         UserError: The store cannot be reached.
     """
     if not is_remote(path):

@@ -1,6 +1,7 @@
 """What a build of many samples takes of the process that holds it, with a decoder and an encoder that do nothing.
 
     .venv/bin/python benchmarks/scale.py [--samples 200000 1000000 10000000] [--most 1000000] [--tars 10000000]
+    .venv/bin/python benchmarks/scale.py --samples 100000000 --tars 100000000 --add  # two hours, 50 GB of disk
 
 Each step runs in a process of its own, and its memory beyond that of the imports is measured: `anonymous` is what
 cannot be dropped (the mapped table of samples can). Steps:
@@ -16,7 +17,8 @@ cannot be dropped (the mapped table of samples can). Steps:
 
 `plan` and `run` are measured with all numbers of samples, `encode` and `pack` up to `--tars`, the others up to
 `--most`; what more would take is `extrapolated`, from the two largest numbers that were measured. Of `run`, the first
-`--run` items are measured, and the memory at their begin and at their end. Figures go to `results/scale.json`.
+`--run` items are measured, and the memory at their begin and at their end. Figures go to `results/scale.json`; with
+`--add`, those of other numbers of samples that are there stay.
 """
 
 from __future__ import annotations
@@ -225,6 +227,12 @@ def measure(step: str, count: int, folder: Path, limit: int) -> dict[str, Any]:
     return whole
 
 
+def others(samples: list[int]) -> list[dict[str, Any]]:
+    """The figures in the file of other numbers of samples than these."""
+    steps: list[dict[str, Any]] = json.loads(RESULTS.read_text())["steps"]
+    return [one for one in steps if one["samples"] not in samples and not one.get("extrapolated")]
+
+
 def write_results(steps: list[dict[str, Any]]) -> None:
     """What was measured, what follows for more samples, and the number of samples at which a step is at the limit."""
     more, limits = [], {}
@@ -235,7 +243,7 @@ def write_results(steps: list[dict[str, Any]]) -> None:
         (few, low), (many, high) = measured[-2:]
         each = (high - low) / (many - few)  # beyond what any number of samples takes
         limits[step] = int(many + (LIMIT / 1e9 - high) / each) if each > 0 else None
-        for count in sorted({one["samples"] for one in steps if one["samples"] > many} | {FAR}):
+        for count in sorted(far for far in {one["samples"] for one in steps} | {FAR} if far > many):
             gigabytes = round(high + each * (count - many), 2)
             more.append({"step": step, "samples": count, "peak_gb": gigabytes, "extrapolated": True})
     machine = {
@@ -256,13 +264,14 @@ def main() -> None:
     parser.add_argument("--most", type=int, default=1_000_000, help="samples of the steps that hold an object of each")
     parser.add_argument("--tars", type=int, default=10_000_000, help="samples of the steps that need parts")
     parser.add_argument("--run", type=int, default=100_000, help="items of a run that are measured")
+    parser.add_argument("--add", action="store_true", help="keep the figures of other numbers of samples")
     parser.add_argument("--child", nargs=4)
     arguments = parser.parse_args()
     if arguments.child:
         step, count, folder, limit = arguments.child
         child(step, int(count), Path(folder), int(limit))
         return
-    found: list[dict[str, Any]] = []
+    found = others(arguments.samples) if arguments.add else []
     with tempfile.TemporaryDirectory(prefix="scale-") as temporary:
         folder = Path(temporary)
         for count in arguments.samples:

@@ -7,9 +7,10 @@ files.annotation("MSRVTT_data.json")  # Path, or an error that shows the tree ex
 
 from __future__ import annotations
 
+import functools
 import os
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -81,7 +82,7 @@ def split_suffix(path: str) -> tuple[str, str]:
     return (stem, dot + suffix.lower()) if dot and "/" not in suffix else (path, "")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class RawFiles:
     """An index of a raw folder. Where a name occurs twice, the file nearest to the top is used, then the first by path.
 
@@ -90,13 +91,13 @@ class RawFiles:
         paths: Of every file, below `raw`, POSIX, sorted. Those whose name is not UTF-8 are not among them.
         unnamed: Paths of the latter, with escapes for the bytes that are not UTF-8.
         spec: Of the recipe that asks, for its errors.
+        suffixes: What counts as media of this dataset, in lower case.
     """
 
     raw: Path
     paths: tuple[str, ...]
     spec: DatasetSpec
-    _names: dict[str, str]
-    _stems: dict[str, str]
+    suffixes: frozenset[str]
     unnamed: tuple[str, ...] = ()
 
     @classmethod
@@ -125,17 +126,23 @@ class RawFiles:
             paths = [path for path in paths if is_utf8(path)]
         if not paths and not unnamed:
             raise raw_data_error(spec, f"{shown} is empty")
-        wanted = frozenset(suffixes)
-        by_name: dict[str, str] = {}
-        by_stem: dict[str, str] = {}
-        for path in sorted(paths, key=lambda p: (p.count("/"), p)):
-            name = path.rpartition("/")[2]
-            by_name.setdefault(name, path)
-            stem, suffix = split_suffix(name)
-            if suffix in wanted:
-                by_stem.setdefault(stem, path)
         escaped = tuple(path.encode(errors="backslashreplace").decode() for path in unnamed)
-        return cls(raw, tuple(paths), spec, by_name, by_stem, escaped)
+        return cls(raw, tuple(paths), spec, frozenset(suffixes), escaped)
+
+    @functools.cached_property
+    def _names(self) -> dict[str, str]:
+        """Paths by the name of the file."""
+        return {path.rpartition("/")[2]: path for path in self._last_first()}
+
+    @functools.cached_property
+    def _stems(self) -> dict[str, str]:
+        """Paths of media by the name without its suffix."""
+        split = ((split_suffix(path.rpartition("/")[2]), path) for path in self._last_first())
+        return {stem: path for (stem, suffix), path in split if suffix in self.suffixes}
+
+    def _last_first(self) -> Iterator[str]:
+        """The paths in an order in which the last of the same name is the one to use."""
+        yield from sorted(self.paths, key=lambda path: (path.count("/"), path), reverse=True)
 
     def media(self, suffixes: Iterable[str] = MEDIA_SUFFIXES) -> tuple[str, ...]:
         """The paths that end in one of `suffixes`, sorted."""

@@ -86,19 +86,19 @@ def read_media_metadata(raw: Path, paths: Collection[str], media: Iterable[str])
         AnnotationError: Metadata are not what they should be; the file and line are named.
     """
     media = list(media)
-    stems = {split_suffix(path)[0] for path in media}
-    tables = [path for path in paths if path.rpartition("/")[2].lower() in METADATA_FILES]
-    for path in paths:
+    speaking = frozenset(path for path in paths if split_suffix(path)[1] in _SAYS_SOMETHING)
+    tables = sorted(path for path in speaking if path.rpartition("/")[2].lower() in METADATA_FILES)
+    stems = {split_suffix(path)[0] for path in media} if speaking else set()
+    for path in sorted(speaking):
         _check_known(path, stems, tables)
-    present = frozenset(paths)
-    found: dict[str, MediaMetadata] = {path: MediaMetadata() for path in media}
+    found = dict.fromkeys(media, MediaMetadata())
     found |= _listed(raw, tables)
-    return {path: _with_sidecars(raw, path, entry, present) for path, entry in found.items()}
+    return {path: _with_sidecars(raw, path, entry, speaking) for path, entry in found.items()}
 
 
 def _check_known(path: str, stems: Collection[str], tables: Collection[str]) -> None:
     stem, suffix = split_suffix(path)
-    if suffix not in _SAYS_SOMETHING or path in tables or (suffix in (".txt", ".json") and stem in stems):
+    if path in tables or (suffix in (".txt", ".json") and stem in stems):
         return
     if stem.rpartition("/")[2].partition(".")[0].lower() in _DOCUMENTS:
         return

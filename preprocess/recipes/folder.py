@@ -11,12 +11,12 @@ file's own name. These are the conventions of `VideoFolder` and `ImageFolder` of
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
 from preprocess.errors import RawDataError
 from preprocess.readers.annotations import words
+from preprocess.readers.entries import RepeatedNames
 from preprocess.readers.files import MEDIA_SUFFIXES, RawFiles, split_suffix
 from preprocess.readers.media_metadata import read_media_metadata
 from preprocess.readers.splits import hash_split, in_order, split_named
@@ -48,17 +48,18 @@ def samples(raw: Path, options: RecipeOptions) -> Iterator[Sample | Reject]:
     metadata = read_media_metadata(raw, files.paths, files.media())
     media = sorted(metadata)
     splits = _split_folders(media)
-    classes = _classes(media, splits)
-    stems = Counter(split_suffix(path)[0] for path in media)
+    has_classes = len({_folder_in_split(path, splits) for path in media} - {None}) > 1
+    repeated = RepeatedNames(split_suffix(path)[0] for path in media)
     columns = sorted({name for said in metadata.values() for name in said.meta})
 
     def sample(path: str) -> Sample:
         stem, _ = split_suffix(path)
         said = metadata[path]
-        label = said.label or classes.get(path)
+        # A single folder is not a class, as all files would share it.
+        label = said.label or (_folder_in_split(path, splits) if has_classes else None)
         own = {name: said.meta.get(name) for name in columns}  # the same keys in every sample
         return Sample(
-            key=safe_key(stem if stems[stem] == 1 else path),  # a.mov beside a.mp4: both keep their suffix
+            key=safe_key(path if stem in repeated else stem),  # a.mov beside a.mp4: both keep their suffix
             split=_split(path, said.split, splits) or hash_split(stem, options),
             media=path,
             captions=said.captions or (words(label or stem),),
@@ -95,13 +96,9 @@ def _split_folders(media: Collection[str]) -> dict[str, Split]:
     return splits
 
 
-def _classes(media: Collection[str], splits: Mapping[str, Split]) -> dict[str, str]:
-    """The class folder of each file that has one. A single folder is not a class, as all files would share it."""
-    found: dict[str, str] = {}
-    for path in media:
-        folders = path.split("/")[:-1]
-        if folders and folders[0] in splits:
-            folders = folders[1:]
-        if folders:
-            found[path] = folders[0]
-    return found if len(set(found.values())) > 1 else {}
+def _folder_in_split(path: str, splits: Mapping[str, Split]) -> str | None:
+    """The topmost folder of a file, below that of its split; None without one."""
+    folders = path.split("/")[:-1]
+    if folders and folders[0] in splits:
+        folders = folders[1:]
+    return folders[0] if folders else None

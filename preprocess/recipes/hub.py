@@ -16,13 +16,13 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from preprocess.addresses import public_address
 from preprocess.errors import AnnotationError, RawDataError, UserError
 from preprocess.readers.annotations import captions_of, own_meta, words
+from preprocess.readers.entries import Entries
 from preprocess.readers.files import raw_data_error, split_suffix
 from preprocess.readers.hub_rows import MediaRow, choose_columns, parquet_features, parquet_rows, streamed_rows
 from preprocess.readers.splits import hash_split, in_order, split_named
@@ -56,8 +56,7 @@ _ADDRESS = re.compile(r"hf://datasets/([\w.-]+/[\w.-]+)(?:@([^/]+))?(?:/(.*))?")
 _CAPTIONS = ("caption", "captions", "text")
 
 
-@dataclass(frozen=True, slots=True)
-class _Entry:
+class _Row(NamedTuple):
     """A row that has a video or image.
 
     Attributes:
@@ -87,7 +86,7 @@ def samples(raw: Path, options: RecipeOptions) -> Iterator[Sample | Reject]:
         yield from tar_entries(tars, options, SPEC)
         return
     rows = _parquet(builder, files, raw, options) if kind == "parquet" else _streamed(builder, files, raw, options)
-    entries: list[_Entry] = []
+    found, columns = Entries(_Row), set[str]()
     rejects: list[Reject] = []
     numbers: Counter[str] = Counter()
     for split, row in rows:
@@ -101,41 +100,45 @@ def samples(raw: Path, options: RecipeOptions) -> Iterator[Sample | Reject]:
             continue
         if file_of(row.media) == row.media and not is_url(row.media):
             name = row.media
-        entries.append(_Entry(split, name, row.media, row.values))
-    if not entries:
+        found.add(split_suffix(name)[0], _Row(split, name, row.media, row.values))
+        columns.update(row.values)
+    if not found:
         raise raw_data_error(SPEC, f"{shown} has no row with a video or image")
-    yield from in_order(_samples(entries, splits, options, shown))
+    yield from in_order(_samples(found, sorted(columns), splits, options, shown))
     yield from rejects
 
 
 def _samples(
-    entries: Sequence[_Entry], splits: Mapping[str, Split | None], options: RecipeOptions, shown: str
+    rows: Entries[_Row],
+    columns: Sequence[str],
+    splits: Mapping[str, Split | None],
+    options: RecipeOptions,
+    shown: str,
 ) -> Iterator[Sample]:
-    stems = Counter(split_suffix(entry.name)[0] for entry in entries)
-    columns = sorted({name for entry in entries for name in entry.values})
     named = {what: name for what, name in options.columns.items() if what in ("id", "caption", "label")}
     for what, column in named.items():
         if column not in columns:
             cause = f"{shown} has no column {column!r} (--{what}-col), only {', '.join(columns)[:200]}"
             raise RawDataError(cause, "Name one of them.")
-    for entry in entries:
-        values = {name: entry.values.get(name) for name in columns}
-        stem = split_suffix(entry.name)[0]
-        video = str(values.pop(named["id"])) if "id" in named else stem if stems[stem] == 1 else entry.name
+    for row in rows:
+        values = {name: row.values.get(name) for name in columns}
+        stem = split_suffix(row.name)[0]
+        own_name = row.name if rows.is_repeated(stem) else stem
+        video = str(values.pop(named["id"])) if "id" in named else own_name
         texts = {name: values.pop(name) for name in (named.get("caption"),) if name} or {
             name: values.pop(name) for name in _CAPTIONS if name in values
         }
         label = values.pop(named.get("label", "label"), None)
         if isinstance(label, (list, dict)):
-            raise AnnotationError(shown, entry.name, "the label is a list", "a column with one class: --label-col NAME")
+            raise AnnotationError(shown, row.name, "the label is a list", "a column with one class: --label-col NAME")
         label = None if label is None or not str(label).strip() else str(label)
         caption = next((text for text in texts.values() if text), None)
-        captions = captions_of({"caption": caption}, shown, entry.name) or (words(label or video),)
+        captions = captions_of({"caption": caption}, shown, row.name) or (words(label or video),)
         meta = {"videoID": video, **own_meta(values)}
-        if is_url(entry.media):
-            meta.setdefault("source", public_address(entry.media))
+        if is_url(row.media):
+            meta.setdefault("source", public_address(row.media))
         key = safe_key(video)
-        yield Sample(key, splits[entry.split] or hash_split(video, options), entry.media, captions, label, meta=meta)
+        yield Sample(key, splits[row.split] or hash_split(video, options), row.media, captions, label, meta=meta)
 
 
 def _open(raw: Path, options: RecipeOptions) -> DatasetBuilder:

@@ -11,22 +11,24 @@ before the damage.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from preprocess.addresses import public_address, scheme_of
 from preprocess.errors import AnnotationError, DamagedFileError, RawDataError, Reason
-from preprocess.formats.media_tars import TarMedia, TarSample, media_by_stem, read_media_tar
+from preprocess.formats.media_tars import TarSample, media_by_stem, read_media_tar
 from preprocess.readers.annotations import words
+from preprocess.readers.entries import Entries
 from preprocess.readers.files import RawFiles, raw_data_error
 from preprocess.readers.media_metadata import MediaMetadata
 from preprocess.readers.sample_texts import described
 from preprocess.readers.splits import hash_split, in_order, split_in_name
 from preprocess.references import ByteRange
-from preprocess.samples import DatasetSpec, RecipeOptions, Reject, Sample, Split, safe_key
+from preprocess.samples import JSON, DatasetSpec, RecipeOptions, Reject, Sample, Split, safe_key
 from preprocess.storage import base_folder, expand_braces, is_remote, location, reaching
 
 SPEC = DatasetSpec(
@@ -50,6 +52,8 @@ A word in the path of a tar may name its split: train-{000..099}.tar, val/0.tar
 
 _AT_ONCE = 8  # tars that are listed from a server
 
+_Listed = tuple[list[TarSample], DamagedFileError | FileNotFoundError | None]
+
 
 @dataclass(frozen=True, slots=True)
 class Tar:
@@ -71,15 +75,27 @@ class Tar:
         return public_address(self.media)
 
 
-@dataclass(frozen=True, slots=True)
-class _Entry:
-    """A video or image in a tar, the name of it and of the sample that it belongs to, and what is said about it."""
+class _Entry(NamedTuple):
+    """A video or image in a tar, and what is said about it.
 
-    tar: Tar
+    Attributes:
+        tar: Number of the tar.
+        key: Of the members that belong together.
+        stem: Of the video or image: `a.left` for `a.left.mp4` of the key `a`.
+        name: Of its member, with its folders.
+        start, end: Its bytes in the tar, as in `TarMedia`.
+        captions, label, meta: As in `MediaMetadata`.
+    """
+
+    tar: int
     key: str
     stem: str
-    media: TarMedia
-    said: MediaMetadata
+    name: str
+    start: int
+    end: int
+    captions: Sequence[str]
+    label: str | None
+    meta: JSON
 
 
 def samples(raw: Path, options: RecipeOptions) -> Iterator[Sample | Reject]:
@@ -93,35 +109,37 @@ def tar_entries(tars: Sequence[Tar], options: RecipeOptions, spec: DatasetSpec) 
     Raises:
         RawDataError: None of them is there, or none holds a video or image.
     """
-    found: list[_Entry] = []
+    found = Entries(_Entry)
+    columns: set[str] = set()
     rejects: list[Reject] = []
     missing = 0
-    with ThreadPoolExecutor(_AT_ONCE if any(is_remote(tar.place) for tar in tars) else 1) as pool:
-        for tar, (listed, damage) in zip(tars, pool.map(_listed, tars), strict=True):
-            if damage is not None:
-                missing += isinstance(damage, FileNotFoundError)
-                rejects.append(_damaged_tar(tar, damage, options))
-            for sample in listed:
-                entries = list(_entries(tar, sample, options))
-                rejects += [entry for entry in entries if isinstance(entry, Reject)]
-                found += [entry for entry in entries if isinstance(entry, _Entry)]
+    for number, (tar, (listed, damage)) in enumerate(zip(tars, _each_listed(tars), strict=True)):
+        if damage is not None:
+            missing += isinstance(damage, FileNotFoundError)
+            rejects.append(_damaged_tar(tar, damage, options))
+        for sample in listed:
+            for entry in _entries(number, tar, sample, options):
+                if isinstance(entry, Reject):
+                    rejects.append(entry)
+                else:
+                    found.add(entry.stem, entry)
+                    columns.update(entry.meta)
     if not found:
         why = "do not exist" if missing == len(tars) else "hold no videos or images that can be read"
         raise raw_data_error(spec, f"{len(tars)} tars {why}: {_first_names(tars)}")
-    stems = Counter(entry.stem for entry in found)
-    columns = sorted({name for entry in found for name in entry.said.meta})
+    names = sorted(columns)
 
     def sample_of(entry: _Entry) -> Sample:
-        tar, stem, media, said = entry.tar, entry.stem, entry.media, entry.said
-        folder = "" if stems[stem] == 1 else f"{tar.shown}/"  # where two tars have the same names, theirs comes first
-        own = {column: said.meta.get(column) for column in columns}  # the same keys in every sample
-        source = own.pop("source", None) or f"{tar.shown}/{media.name}"
+        tar, stem = tars[entry.tar], entry.stem
+        folder = f"{tar.shown}/" if found.is_repeated(stem) else ""  # where two tars have the same names
+        own = {name: entry.meta.get(name) for name in names}  # the same keys in every sample
+        source = own.pop("source", None) or f"{tar.shown}/{entry.name}"
         return Sample(
             key=safe_key(folder + stem),
             split=tar.split or hash_split(folder + entry.key, options),
-            media=ByteRange(media.start, media.end, media.name.rpartition("/")[2]).of(tar.media),
-            captions=said.captions or (words(said.label or stem),),
-            label=said.label,
+            media=ByteRange(entry.start, entry.end, entry.name.rpartition("/")[2]).of(tar.media),
+            captions=tuple(entry.captions) or (words(entry.label or stem),),
+            label=entry.label,
             meta={"videoID": stem, **own, "source": source},
         )
 
@@ -161,7 +179,22 @@ def _exists(path: Path) -> bool:
         return path.exists()
 
 
-def _listed(tar: Tar) -> tuple[list[TarSample], DamagedFileError | FileNotFoundError | None]:
+def _each_listed(tars: Sequence[Tar]) -> Iterator[_Listed]:
+    """What is in each tar; those of a server are listed together, few of them ahead of what is taken."""
+    if not any(is_remote(tar.place) for tar in tars):
+        yield from map(_listed, tars)
+        return
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        ahead: deque[Future[_Listed]] = deque()
+        for tar in tars:
+            ahead.append(pool.submit(_listed, tar))
+            if len(ahead) == 2 * _AT_ONCE:
+                yield ahead.popleft().result()
+        while ahead:
+            yield ahead.popleft().result()
+
+
+def _listed(tar: Tar) -> _Listed:
     with reaching(tar.place):
         try:
             return read_media_tar(tar.place, name=tar.shown)
@@ -169,7 +202,7 @@ def _listed(tar: Tar) -> tuple[list[TarSample], DamagedFileError | FileNotFoundE
             return [], error
 
 
-def _entries(tar: Tar, sample: TarSample, options: RecipeOptions) -> Iterator[_Entry | Reject]:
+def _entries(number: int, tar: Tar, sample: TarSample, options: RecipeOptions) -> Iterator[_Entry | Reject]:
     """The media of one sample, with what is said of them; each that cannot be used as a Reject."""
     name = f"{tar.shown}/{sample.key}"
     try:
@@ -186,7 +219,9 @@ def _entries(tar: Tar, sample: TarSample, options: RecipeOptions) -> Iterator[_E
             message = problem or f"{tar.shown}/{first.name} is empty"
             yield _reject(f"{tar.shown}/{first.name}", tar, "unreadable", message, options)
         else:
-            yield _Entry(tar, sample.key, stem, first, said)
+            yield _Entry(
+                number, sample.key, stem, first.name, first.start, first.end, said.captions, said.label, dict(said.meta)
+            )
 
 
 def _damaged_tar(tar: Tar, damage: DamagedFileError | FileNotFoundError, options: RecipeOptions) -> Reject:

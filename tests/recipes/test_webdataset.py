@@ -257,6 +257,21 @@ def test_from_a_bucket(tmp_path: Path, s3: str) -> None:
         np.testing.assert_array_equal(media.frames.pixels, all_frames(videos[found[0].key])[0])
 
 
+def test_more_tars_in_a_bucket_than_are_listed_at_once(tmp_path: Path, s3: str) -> None:
+    (tmp_path / "shards").mkdir()
+    base = f"{s3}/{uuid.uuid4().hex}"
+    for number in range(40):
+        with webdataset.TarWriter(str(tmp_path / "shards" / f"{number:03d}.tar")) as writer:
+            writer.write({"__key__": f"{number // 2:03d}", "mp4": b"some video", "txt": f"caption {number}"})
+        (location(base) / f"{number:03d}.tar").write_bytes((tmp_path / "shards" / f"{number:03d}.tar").read_bytes())
+    found, rejects = listed(base)
+    assert (found, rejects) == listed(tmp_path / "shards")
+    assert len(found) == 40
+    assert {(sample.media[:7], sample.captions[0]) for sample in found} == {
+        (f"{number:03d}.tar", f"caption {number}") for number in range(40)
+    }
+
+
 def test_a_member_that_was_missing_is_tried_again_when_its_tar_is_there(tmp_path: Path) -> None:
     write_tars(tmp_path / "raw", tmp_path, count=1)
     (sample, *_), _ = listed(tmp_path / "raw")

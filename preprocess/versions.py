@@ -15,7 +15,7 @@ from pathlib import Path
 
 def library_versions(*engines: str) -> dict[str, str]:
     """Versions of the libraries that decide the bytes: decoder, resize, model, and engines other than torch."""
-    names = ("av", "numpy", "pillow", "torch", "torchvision", "transformers", *engines)
+    names = ("av", "numpy", "pillow", "torch", "transformers", *engines)
     return {name: importlib.metadata.version(name).split("+")[0] for name in names}
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from preprocess.encoders.models import ModelFiles
+from preprocess.encoders.process import quiet
 
 
 def load_model(cls: Any, files: ModelFiles, device: torch.device, dtype: torch.dtype, **options: Any) -> Any:
@@ -19,5 +20,6 @@ def load_model(cls: Any, files: ModelFiles, device: torch.device, dtype: torch.d
         dtype: Number format of its weights.
         options: Of `from_pretrained`.
     """
+    quiet()
     model = cls.from_pretrained(files.folder, dtype=dtype, local_files_only=True, **options)
     return model.to(device).eval().requires_grad_(False)

@@ -10,10 +10,12 @@ import functools
 import importlib
 import pkgutil
 import threading
+from collections.abc import Iterator
+from pathlib import Path
 
 from preprocess.encoders import families as package
 from preprocess.encoders.engines import Engine, check_engine_precision
-from preprocess.encoders.models import ModelFiles, resolve
+from preprocess.encoders.models import ModelFiles, read_json, resolve
 from preprocess.encoders.spec import Encoder, EncoderSpec, Family, NoTextTowerError, Precision, TextTower
 from preprocess.errors import UnknownNameError, UserError
 
@@ -71,6 +73,14 @@ def encoder_spec(files: ModelFiles) -> EncoderSpec:
         probabilities=text.probabilities if text else None,
         tower=one.tower,
     )
+
+
+def known_family(model: str) -> Family | None:
+    """The family of a model by its name, where the name or a folder of this machine tells it; else None."""
+    named = next((one for one in families().values() if model in one.examples), None)
+    if named or not (config := Path(model).expanduser() / "config.json").is_file():
+        return named
+    return next((one for _, one in _serving(read_json(config).get("model_type"))), None)
 
 
 def family_title(model: str) -> str:
@@ -161,12 +171,16 @@ def _has_text_files(files: ModelFiles) -> bool:
 
 def _family_of(files: ModelFiles) -> tuple[str, Family]:
     model_type = files.config().get("model_type")
-    for name, one in families().items():
-        if model_type in one.model_types:
-            return name, one
+    for found in _serving(model_type):
+        return found
     known = ", ".join(sorted(one for each in families().values() for one in each.model_types))
     examples = [next(iter(each.examples)) for each in families().values() if each.examples]
     raise UserError(
         f"model {files.id!r} is of type {model_type!r}, which no encoder family serves",
         f"Use a model of one of the types {known}, such as MODEL={examples[0] if examples else 'tiny-clip'}.",
     )
+
+
+def _serving(model_type: object) -> Iterator[tuple[str, Family]]:
+    """The families that serve models of a type, by name."""
+    return ((name, one) for name, one in families().items() if model_type in one.model_types)

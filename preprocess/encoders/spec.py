@@ -185,6 +185,7 @@ class Family:
             `(N, 3, H, W)`, or `(N, T, 3, H, W)` for clips, of that format and returns vectors `(N, D)`.
         text: Its text towers; None for a family without.
         precisions: As in `EncoderSpec`.
+        imports: Modules that take long and that `load` imports; workers find them imported.
         examples: Ids of published models and their titles: named in messages, and known without any file.
     """
 
@@ -195,4 +196,5 @@ class Family:
     load: Callable[[ModelFiles, torch.device, torch.dtype], Callable[[torch.Tensor], torch.Tensor]]
     text: TextFamily | None = None
     precisions: tuple[Precision, ...] = PRECISIONS
+    imports: tuple[str, ...] = ("transformers.modeling_layers",)
     examples: Mapping[str, str] = field(default_factory=dict)

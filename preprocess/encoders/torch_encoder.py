@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from preprocess.encoders.process import quiet, tune_malloc
+from preprocess.encoders.process import tune_malloc
 from preprocess.encoders.spec import EncoderSpec, Precision
 from preprocess.samples import Pixels
 
@@ -46,7 +46,6 @@ class TorchEncoder:
         self._dtype = _DTYPES[precision]
         if self._device.type == "cpu":
             tune_malloc()
-        quiet()
         self._forward = load(self._device, self._dtype)
         self._divisor = None if self.preprocessing.rescale_first else 1.0 / self.preprocessing.rescale_factor
         self._mean = torch.tensor(self.preprocessing.mean, device=self._device)

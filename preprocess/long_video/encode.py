@@ -48,7 +48,6 @@ from preprocess.storage import remove_temporary
 
 _EPISODES_PER_TASK = 4
 PRELOAD = (
-    "torchvision.transforms.v2.functional",
     "diffusers.models.autoencoders.autoencoder_kl_cogvideox",
     "preprocess.media.video",
     "preprocess.long_video.latents",
@@ -134,7 +133,7 @@ def encode_latents(
         "chunk_seconds": chunk_seconds,
         "dtype": "bfloat16",
         "scaled": False,
-        "versions": versions("av", "diffusers", "torch", "torchvision"),
+        "versions": versions("av", "diffusers", "torch"),
     }
     require_same_settings(folder.latents_settings, record, overwrite=options.overwrite)
     folder.note(vae=place(options.model))

@@ -34,9 +34,8 @@ _JUST_BEFORE_S = 1e-6
 def fit_picture(height: int, width: int, fit: Fit) -> Transform:
     """Returns the transform to `(height, width)`: resized (bicubic, antialiased, on uint8), then cropped or padded."""
     import torch
-    from torchvision.transforms.v2 import InterpolationMode
-    from torchvision.transforms.v2.functional import resize
 
+    from preprocess.media.resize import resize
     from preprocess.media.transforms import center_crop
 
     choose = max if fit == "crop" else min
@@ -45,8 +44,7 @@ def fit_picture(height: int, width: int, fit: Fit) -> Transform:
         scale = choose(height / image.shape[0], width / image.shape[1])
         size = [max(1, round(side * scale)) for side in image.shape[:2]]
         tensor = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)
-        tensor = resize(tensor, size, interpolation=InterpolationMode.BICUBIC, antialias=True)
-        return center_crop(tensor.permute(1, 2, 0).numpy(), height, width)
+        return center_crop(resize(tensor, *size).permute(1, 2, 0).numpy(), height, width)
 
     return transform
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from preprocess.errors import MediaError
 from preprocess.media.frames import MAX_PIXELS, Transform
+from preprocess.media.resize import resize
 from preprocess.samples import Pixels, Preprocessing
 
 
@@ -24,10 +25,7 @@ def resize_crop(preprocessing: Preprocessing) -> Transform:
         MediaError: `too_large`, for a picture so narrow that resizing its short side makes its long side enormous.
     """
     import torch
-    from torchvision.transforms.v2 import InterpolationMode
-    from torchvision.transforms.v2.functional import resize
 
-    interpolation = InterpolationMode(preprocessing.interpolation)
     crop = preprocessing.crop
 
     def transform(image: NDArray[np.uint8]) -> Pixels:
@@ -40,7 +38,7 @@ def resize_crop(preprocessing: Preprocessing) -> Transform:
         tensor = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)
         if preprocessing.rescale_first:  # floats round differently in another memory layout than the processor's
             tensor = tensor.contiguous() * preprocessing.rescale_factor
-        tensor = resize(tensor, [height, width], interpolation=interpolation, antialias=True)
+        tensor = resize(tensor, height, width, preprocessing.interpolation)
         pixels: Pixels = tensor.permute(1, 2, 0).numpy()
         return pixels if crop is None else center_crop(pixels, *crop)
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from preprocess.batched import batched
 from preprocess.console import waiting
-from preprocess.encoders import encoder_spec
+from preprocess.encoders import encoder_spec, family
 from preprocess.encoders.engines import engine_device
 from preprocess.formats.layout import Layout, json_bytes, note_report, read_json, write_json
 from preprocess.formats.processed import KIND_FIELD, Processed
@@ -226,7 +226,8 @@ def _reports(
     engines = {run.output.encoding.engine for run in runs}
     for engine in engines:
         options = dataclasses.replace(options, device=engine_device(engine, options.device))
-    preload = modules(raw, [run.output.layout for run in runs], engines)
+    served_by = [family(run.output.encoding.record["encoder"]["family"]) for run in runs]
+    preload = modules(raw, [run.output.layout for run in runs], served_by, engines)
     executor = make_executor(options, preload)
     with waiting("looking for GPUs"):
         from preprocess.encoders.devices import choose_device

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from preprocess.console import printable
-from preprocess.encoders import encoder_spec
+from preprocess.encoders import encoder_spec, family
 from preprocess.encoders.models import ModelFiles, resolve
 from preprocess.errors import SettingsError, UserError
 from preprocess.formats.generations import replaced_rows
@@ -148,7 +148,7 @@ def _embed(
 ) -> Iterator[tuple[str, NDArray[np.float32] | Reject]]:
     """Key and vectors of each sample, made in worker processes; nothing is written."""
     from preprocess.pipeline.engine import EmbedSamples
-    from preprocess.pipeline.preload import PRELOAD, PRELOAD_MODELS
+    from preprocess.pipeline.preload import PRELOAD, model_modules
     from preprocess.pipeline.targets import EncodeItem, EncoderTarget, EncodeSettings
 
     spec = encoder_spec(model)
@@ -163,9 +163,8 @@ def _embed(
     )
     settings = EncodeSettings(raw, Sampling.from_json(manifest["sampling"]), manifest["caption_mode"], (target,))
     embed, items = EmbedSamples(settings), [EncodeItem(sample, (0,)) for sample in samples]
-    for report in run_items(
-        items, embed, options, preload=(*PRELOAD, *PRELOAD_MODELS), description="encode again", unit=" samples"
-    ):
+    preload = (*PRELOAD, *model_modules([family(spec.family)]))
+    for report in run_items(items, embed, options, preload=preload, description="encode again", unit=" samples"):
         yield report.key, report if isinstance(report, Reject) else report.vectors[0]
 
 

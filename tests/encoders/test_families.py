@@ -65,7 +65,7 @@ print(len(loaded))
 
 def test_threads_of_a_fresh_process_load_at_once(folders: dict[str, Path]) -> None:
     """As on a machine with several GPUs, where `transformers` has not been imported before."""
-    argv = [sys.executable, "-c", LOAD_AT_ONCE, str(folders["clip"])]
+    argv = [sys.executable, "-c", LOAD_AT_ONCE, str(folders["siglip"])]
     ended = subprocess.run(argv, capture_output=True, text=True, timeout=300, check=False)
     assert ended.stdout.strip() == "8", ended.stderr
 

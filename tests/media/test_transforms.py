@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from typing import Any
+
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 from PIL import Image
+from torchvision.transforms.v2 import InterpolationMode
+from torchvision.transforms.v2.functional import resize as torchvision_resize
 from transformers import CLIPImageProcessor
 
 from preprocess.errors import MediaError
+from preprocess.media.resize import resize
 from preprocess.media.transforms import resize_crop, resized_size
 from preprocess.samples import Preprocessing
 
@@ -97,3 +106,38 @@ def test_sizes_round_down() -> None:
     assert resized_size(256, 340, 224) == (224, 297)
     assert resized_size(340, 256, 224) == (297, 224)
     assert resized_size(1, 1, 224) == (224, 224)
+
+
+WITHOUT_INSTRUCTIONS = """
+import numpy as np
+import torch
+from torchvision.transforms.v2 import InterpolationMode
+from torchvision.transforms.v2 import functional
+from preprocess.media.resize import resize
+
+assert torch.backends.cpu.get_cpu_capability() == "DEFAULT"
+for kind in ("bilinear", "bicubic"):
+    for size in ((64, 90), (31, 17), (200, 300)):
+        image = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (90, 120, 3), np.uint8)).permute(2, 0, 1)
+        theirs = functional.resize(image, list(size), interpolation=InterpolationMode(kind), antialias=True)
+        ours = resize(image, *size, kind)
+        assert torch.equal(ours, theirs) and ours.stride() == theirs.stride(), (kind, size)
+"""
+
+
+def test_a_cpu_without_vector_instructions_resizes_as_torchvision_does_there() -> None:
+    environment = {**os.environ, "ATEN_CPU_CAPABILITY": "default"}
+    subprocess.run([sys.executable, "-c", WITHOUT_INSTRUCTIONS], env=environment, timeout=300, check=True)
+
+
+@pytest.mark.parametrize("kind", ["bilinear", "bicubic"])
+@pytest.mark.parametrize("size", SIZES, ids=str)
+def test_resized_pixels_and_their_layout_are_those_of_torchvision(size: tuple[int, int], kind: Any) -> None:
+    image = torch.from_numpy(picture(*size))
+    for one in (image.permute(2, 0, 1), image.permute(2, 0, 1).contiguous(), image.permute(2, 0, 1) / 255):
+        for wanted in ((40, 61), (224, 224), size):
+            interpolation = InterpolationMode(kind)
+            theirs = torchvision_resize(one, list(wanted), interpolation=interpolation, antialias=True)
+            ours = resize(one, *wanted, kind)
+            assert torch.equal(ours, theirs)
+            assert ours.stride() == theirs.stride()

@@ -1,0 +1,133 @@
+"""CLIP's image tower, with torch alone: the operations of `transformers` in their order, so rows have the same bits.
+
+The first batch of a worker process would otherwise wait for the import of `transformers`, longer than for anything
+else.
+
+    tower = load_clip_tower(resolve("openai/clip-vit-base-patch32"), torch.device("cpu"), torch.bfloat16)
+    tower(pixels)                                  # (N, 3, 224, 224) -> (N, 512)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from safetensors import safe_open
+from torch import Tensor
+from torch.nn.functional import conv2d, gelu, layer_norm, linear, scaled_dot_product_attention
+
+from preprocess.encoders.models import ModelFiles
+from preprocess.errors import UserError
+from preprocess.samples import JSON
+
+_DEFAULTS: JSON = {
+    "num_hidden_layers": 12,
+    "num_attention_heads": 12,
+    "hidden_act": "quick_gelu",
+    "layer_norm_eps": 1e-5,
+}
+"""Of `CLIPVisionConfig`; all sizes are those of the weights."""
+
+_KINDS = ("weight", "bias")
+_ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "quick_gelu": lambda x: x * torch.sigmoid(1.702 * x),
+    "gelu": gelu,
+}
+_NORMS = ("vision_model.pre_layrnorm", "vision_model.post_layernorm")  # the first is spelled so in all files
+_LAYER = (
+    "layer_norm1",
+    "self_attn.q_proj",
+    "self_attn.k_proj",
+    "self_attn.v_proj",
+    "self_attn.out_proj",
+    "layer_norm2",
+    "mlp.fc1",
+    "mlp.fc2",
+)
+_PATCHES, _CLASS, _POSITIONS, _PROJECTION = (
+    "vision_model.embeddings.patch_embedding.weight",
+    "vision_model.embeddings.class_embedding",
+    "vision_model.embeddings.position_embedding.weight",
+    "visual_projection.weight",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ClipTower:
+    """The image tower and its projection.
+
+    Attributes:
+        weights: By their names in the file.
+        layers: Number of transformer layers.
+        heads: Number of attention heads.
+        eps: Of layer normalization.
+        activation: Between the two products of a layer's perceptron.
+    """
+
+    weights: dict[str, Tensor]
+    layers: int
+    heads: int
+    eps: float
+    activation: Callable[[Tensor], Tensor]
+
+    def __call__(self, pixels: Tensor) -> Tensor:
+        """Normalized `(N, 3, H, W)` to `(N, D)`."""
+        patches, before_layers, after_layers = self.weights[_PATCHES], *_NORMS
+        embedded = conv2d(pixels, patches, stride=patches.shape[-1]).flatten(2).transpose(1, 2)
+        x = torch.cat([self.weights[_CLASS].expand(pixels.shape[0], 1, -1), embedded], dim=1)
+        x = self._norm(x + self.weights[_POSITIONS], before_layers)
+        for number in range(self.layers):
+            norm1, *attention, norm2, first, second = _of_layer(number)
+            x = x + self._attention(self._norm(x, norm1), *attention)
+            x = x + self._linear(self.activation(self._linear(self._norm(x, norm2), first)), second)
+        return linear(self._norm(x[:, 0, :], after_layers), self.weights[_PROJECTION])
+
+    def _attention(self, x: Tensor, query: str, key: str, value: str, out: str) -> Tensor:
+        shape = (*x.shape[:-1], self.heads, x.shape[-1] // self.heads)
+        q, k, v = (self._linear(x, name).view(shape).transpose(1, 2) for name in (query, key, value))
+        mixed = scaled_dot_product_attention(q, k, v, scale=shape[-1] ** -0.5)
+        return self._linear(mixed.transpose(1, 2).reshape(x.shape), out)
+
+    def _linear(self, x: Tensor, name: str) -> Tensor:
+        return linear(x, self.weights[f"{name}.weight"], self.weights[f"{name}.bias"])
+
+    def _norm(self, x: Tensor, name: str) -> Tensor:
+        return layer_norm(x, x.shape[-1:], self.weights[f"{name}.weight"], self.weights[f"{name}.bias"], self.eps)
+
+
+def load_clip_tower(files: ModelFiles, device: torch.device, dtype: torch.dtype) -> ClipTower | None:
+    """Loads the tower onto a device, in a number format.
+
+    Returns:
+        None for weights that are not safetensors, and for what only `transformers` knows: another activation, quantized
+        weights.
+
+    Raises:
+        UserError: The files lack weights of the tower.
+    """
+    config = {**_DEFAULTS, **files.config().get("vision_config", files.config())}
+    activation = _ACTIVATIONS.get(config["hidden_act"])
+    if activation is None or files.config().get("quantization_config") or files.weights[0].suffix != ".safetensors":
+        return None
+    layers = config["num_hidden_layers"]
+    parts = (*_NORMS, *(name for number in range(layers) for name in _of_layer(number)))
+    wanted = {_PATCHES, _CLASS, _POSITIONS, _PROJECTION, *(f"{name}.{kind}" for name in parts for kind in _KINDS)}
+    weights: dict[str, Tensor] = {}
+    for path in files.weights:
+        with safe_open(path, framework="pt") as tensors:
+            # Not copied where the type is that of the file: the addresses of weights decide in which order products are
+            # summed, and `transformers` maps the file, too.
+            there = wanted.intersection(tensors.keys())
+            weights |= {name: tensors.get_tensor(name).to(device, dtype) for name in there}
+    if missing := sorted(wanted - weights.keys()):
+        raise UserError(
+            f"model {files.id!r} lacks {len(missing)} weights of its image tower, such as {missing[0]}",
+            "Save it again with save_pretrained, as CLIPModel or CLIPVisionModelWithProjection.",
+        )
+    return ClipTower(weights, layers, config["num_attention_heads"], config["layer_norm_eps"], activation)
+
+
+def _of_layer(number: int) -> list[str]:
+    """Names of the parts of a transformer layer, in the order of `_LAYER`."""
+    return [f"vision_model.encoder.layers.{number}.{part}" for part in _LAYER]

@@ -3,7 +3,7 @@
     .venv/bin/python benchmarks/startup.py [--clips 40] [--rounds 5]
 
 The first triple is there when the first batch has been encoded, by ViT-B/32 with random weights. What importing torch
-takes is the bound for an engine that needs it; for one that needs torchvision and transformers, too, another is measured.
+takes is the bound for an engine that needs it; that for one that needs torchvision and transformers, too, is beside it.
 """
 
 from __future__ import annotations

@@ -209,11 +209,7 @@ def measure(bench: Bench, name: str, repeats: int, ffmpeg: dict[str, str]) -> No
     ]
     contenders.append(Command("decode of the needed frames alone", "bound", [sys.executable, *call, "needed", *given]))
     case = bench.case(f"sparse decode, {name}", "videos", repeats, contenders)
-    ours, bound = (case.best(role) for role in ("ours", "bound"))
-    if ours and bound:
-        case.figures["share of the bound"] = ours.rate / bound.rate
-        if (peer := case.best("peer")) is not None:
-            case.figures["most that is possible to the best peer"] = bound.rate / peer.rate
+    case.note_bound()
     expected = next((one.facts["means"] for one in case.contenders if one.runs and one.role == "ours"), [])
     for one in case.contenders:
         if one.runs and not (

@@ -32,6 +32,7 @@ MODULES = {
     "datasets, prepared": "datasets",
     "datasets, streaming": "datasets",
 }
+BOUND = "vectors copied, texts and JSON decoded, at known places"
 PREPARATIONS = ("prepare-litdata", "prepare-datasets")
 
 
@@ -68,6 +69,8 @@ def contenders(folder: Path, workers: int, shuffle: bool, prepared: dict[str, st
         if way == "clip-video-encode" and shuffle:
             reason = reason or "does not shuffle"
         found.append(Command(way, "peer", [peer_python(), script, way, *given], env=env, absent=reason))
+    if not workers and not shuffle:
+        found.append(Command(BOUND, "bound", [sys.executable, script, "bound", *given], env=env))
     return found
 
 
@@ -93,10 +96,14 @@ def measure(bench: Bench, samples: int) -> None:
 
     folder = make_packed(bench.temporary / "CLIP-Bench", samples, per_shard=max(1, samples // 8))
     prepared = prepare(folder)
+    subprocess.run(
+        [sys.executable, str(SCRIPTS / "read.py"), "prepare-bound", str(folder), "0", "in-order"], check=True
+    )
     for workers in (0, 2):
         for shuffle in (False, True):
             title = f"shards to batches, {workers or 'no'} workers{', shuffled' if shuffle else ''}"
             case = bench.case(title, "samples", samples, contenders(folder, workers, shuffle, prepared))
+            case.note_bound()
             for one in case.contenders:
                 if one.runs and one.facts["read"] != samples:
                     one.facts["note"] = f"read {one.facts['read']} of {samples} samples"

@@ -113,6 +113,14 @@ class Case:
         ran = [one for one in self.contenders if one.role == role and one.runs]
         return max(ran, key=lambda one: one.rate, default=None)
 
+    def note_bound(self) -> None:
+        """Adds two figures: the share of the bound that the best of ours reaches, and the bound to the best peer."""
+        ours, peer, bound = (self.best(role) for role in ROLES)
+        if ours and bound:
+            self.figures["share of the bound"] = ours.rate / bound.rate
+        if peer and bound:
+            self.figures["most that is possible to the best peer"] = bound.rate / peer.rate
+
     def ratio(self) -> Spread | None:
         """The best of ours to the best peer; None without a peer."""
         ours, peer = self.best("ours"), self.best("peer")

@@ -15,7 +15,7 @@ from typing import Any, cast
 from preprocess.addresses import check_no_credentials, file_url_path, public_address, refusal, scheme_of
 from preprocess.errors import UserError
 from preprocess.samples import is_url
-from preprocess.storage.stores import store_options
+from preprocess.storage.stores import not_installed, store_options
 
 _READ_ONLY = frozenset({"http", "https", "hf", "ftp"})
 
@@ -44,7 +44,7 @@ def location(text: str | Path, *, writable: bool = False) -> Path:
     if problem:
         raise UserError(f"{public_address(text)} is not supported: {problem}", "Give a folder or another address.")
     if writable and scheme in _READ_ONLY:
-        raise UserError(f"{public_address(text)} cannot be written to", "Give a folder, s3://… or gs://…")
+        raise UserError(f"{public_address(text)} cannot be written to", "Give a folder, s3://…, gs://… or az://…")
     if (local := file_url_path(text)) is not None:
         return local
     try:
@@ -54,9 +54,7 @@ def location(text: str | Path, *, writable: bool = False) -> Path:
         path = UPath(text.rstrip("/"), use_listings_cache=False, **store_options(scheme))
         _ = path.fs
     except ImportError as error:
-        raise UserError(
-            f"{scheme}:// needs a package that is not installed ({error})", "Install it with pip."
-        ) from None
+        raise not_installed(scheme, error) from None
     return cast(Path, path)
 
 

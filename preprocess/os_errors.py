@@ -57,7 +57,8 @@ def as_user_error(error: OSError) -> UserError:
         '/data/aaa: File name too long. Choose a shorter path.'
     """
     if is_network(error):
-        return UserError(f"the connection failed ({_says(error)})", f"Check the network, then {_AGAIN}.")
+        remedy = f"Check the network and the credentials, then {_AGAIN}."
+        return UserError(f"the connection failed ({_says(error)})", remedy)
     path = error.filename2 if error.filename2 is not None else error.filename
     where = os.fsdecode(path) if isinstance(path, str | bytes | os.PathLike) else ""
     remedy = _REMEDIES.get(error.errno or 0, f"Run the command with --debug for the traceback, or {_AGAIN}.")

@@ -169,6 +169,12 @@ def test_workers_talk_to_gcs_over_http_alone(gcs: str, root: Path) -> None:
     assert done.stdout == b"gcsfs.core False\n"
 
 
+def test_a_store_that_cannot_be_opened_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fsspec.config.conf", {"gs": {"access": "none"}})
+    with pytest.raises(UserError, match=r"gs://bucket/x cannot be used \(ValueError\)"):
+        location("gs://bucket/x")
+
+
 def test_what_the_user_says_to_fsspec_comes_first(monkeypatch: pytest.MonkeyPatch) -> None:
     settings = store_options("s3")["config_kwargs"]
     assert settings["retries"] == {"mode": "legacy", "total_max_attempts": ATTEMPTS}

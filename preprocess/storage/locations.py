@@ -31,8 +31,8 @@ def location(text: str | Path, *, writable: bool = False) -> Path:
         writable: Whether files are to be written there.
 
     Raises:
-        UserError: The protocol is not supported, its package is not installed, it cannot be written to, or the URL
-            contains a user name or password.
+        UserError: The protocol is not supported, its package is not installed, it cannot be written to, the URL
+            contains a user name or password, or the environment lacks credentials.
     """
     if not isinstance(text, str):
         return text
@@ -55,6 +55,8 @@ def location(text: str | Path, *, writable: bool = False) -> Path:
         _ = path.fs
     except ImportError as error:
         raise not_installed(scheme, error) from None
+    except Exception as error:
+        raise _cannot_be_used(text, error) from error
     return cast(Path, path)
 
 
@@ -97,11 +99,15 @@ def reaching(path: Path) -> Iterator[None]:
     except UserError:
         raise
     except Exception as error:  # every file system has exceptions of its own (aiohttp, botocore, OSError, …)
-        detail = f": {str(error).splitlines()[0][:200]}" if isinstance(error, OSError) and str(error) else ""
-        raise UserError(
-            f"{public_address(str(path))} cannot be used ({type(error).__name__}{detail})",
-            "Check that the bucket exists, and the credentials and endpoint in the environment.",
-        ) from error
+        raise _cannot_be_used(str(path), error) from error
+
+
+def _cannot_be_used(address: str, error: Exception) -> UserError:
+    detail = f": {str(error).splitlines()[0][:200]}" if isinstance(error, OSError) and str(error) else ""
+    return UserError(
+        f"{public_address(address)} cannot be used ({type(error).__name__}{detail})",
+        "Check that the bucket exists, and the credentials and endpoint in the environment.",
+    )
 
 
 def cache_folder(kind: str, address: str) -> Path:

@@ -77,12 +77,18 @@ endif
 ifeq ($(ENGINE),openvino)
 setup: $(VENV)/.openvino
 endif
-$(VENV)/.ray $(VENV)/.openvino: $(VENV)/.%: requirements-%.txt $(VENV)/.run
+ifneq ($(findstring gs://,$(RAW) $(OUT))$(findstring gcs://,$(RAW) $(OUT)),)
+setup: $(VENV)/.gcs
+endif
+ifneq ($(findstring az://,$(RAW) $(OUT))$(findstring abfs://,$(RAW) $(OUT)),)
+setup: $(VENV)/.azure
+endif
+$(VENV)/.ray $(VENV)/.openvino $(VENV)/.gcs $(VENV)/.azure: $(VENV)/.%: requirements-%.txt $(VENV)/.run
 	@$(PY) -m pip install --quiet --disable-pip-version-check -r requirements.txt -r $<
 	@touch $@
 
 dev: $(VENV)/.dev ## also install what the tests and linters need
-$(VENV)/.dev: requirements-dev.txt requirements-ray.txt requirements-openvino.txt $(VENV)/.long-video $(VENV)/.explore
+$(VENV)/.dev: requirements-dev.txt requirements-ray.txt requirements-openvino.txt requirements-gcs.txt $(VENV)/.long-video $(VENV)/.explore
 	@$(PY) -m pip install --quiet --disable-pip-version-check -r requirements.txt -r requirements-long-video.txt \
 	  -r requirements-dev.txt
 	@touch $@

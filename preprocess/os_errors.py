@@ -43,6 +43,9 @@ _WORDS = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "the disk quota is use
 _RUST = re.compile(r"\(os error ([0-9]+)\)(?: at path \"([^\"]+)\")?")
 """How libraries that are written in Rust (safetensors, tokenizers) report what the system refused."""
 
+_CLIENTS = ("aiohttp.", "azure.", "botocore.", "gcsfs.", "google.auth.")
+"""Modules of the clients of object stores, whose errors are not all derived from `OSError`."""
+
 _OF_THE_MACHINE = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ESTALE, errno.ENOTCONN})
 
 
@@ -54,7 +57,8 @@ def as_user_error(error: OSError) -> UserError:
         '/data/aaa: File name too long. Choose a shorter path.'
     """
     if is_network(error):
-        return UserError(f"the connection failed ({_says(error)})", f"Check the network, then {_AGAIN}.")
+        remedy = f"Check the network and the credentials, then {_AGAIN}."
+        return UserError(f"the connection failed ({_says(error)})", remedy)
     path = error.filename2 if error.filename2 is not None else error.filename
     where = os.fsdecode(path) if isinstance(path, str | bytes | os.PathLike) else ""
     remedy = _REMEDIES.get(error.errno or 0, f"Run the command with --debug for the traceback, or {_AGAIN}.")
@@ -64,11 +68,18 @@ def as_user_error(error: OSError) -> UserError:
 
 
 def os_error_in(error: Exception) -> OSError | None:
-    """The error of the operating system that an exception is, or mentions in its text."""
+    """The error of the operating system, or of a connection, that an exception is or mentions in its text."""
     if isinstance(error, OSError):
         return error
+    if type(error).__module__.startswith(_CLIENTS):
+        return ConnectionError(f"{type(error).__name__} {http_status(error)}".strip())
     match = _RUST.search(str(error))
     return OSError(int(match[1]), os.strerror(int(match[1])), match[2]) if match else None
+
+
+def http_status(error: BaseException) -> str:
+    """The server's status code, where an error of a client has one."""
+    return next((str(found) for name in ("status", "status_code", "code") if (found := getattr(error, name, None))), "")
 
 
 def is_network(error: BaseException) -> bool:

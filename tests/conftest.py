@@ -85,6 +85,15 @@ def s3() -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
+def gcs() -> Iterator[str]:
+    """The address of a bucket of a server of Google Cloud Storage on this machine."""
+    from tests.object_store import gcs_server
+
+    with gcs_server() as address:
+        yield address
+
+
+@pytest.fixture(scope="session")
 def tiny_clip(root: Path) -> Path:
     """The folder of the embedded model."""
     return root / "preprocess" / "demo" / "tiny_clip"

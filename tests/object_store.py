@@ -1,4 +1,7 @@
-"""An S3 server in a thread (moto), which worker processes reach over HTTP; and file operations that work on both."""
+"""Servers of object stores in a thread, which worker processes reach over HTTP; and file operations that work on all.
+
+S3 is moto, Google Cloud Storage is gcp-storage-emulator.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,23 @@ from pathlib import Path
 from preprocess.storage import is_remote
 
 BUCKET = "tests"
+ENDPOINTS = {"s3": "AWS_ENDPOINT_URL", "gs": "STORAGE_EMULATOR_HOST"}
+"""The environment variable with the address of the server, by scheme."""
+
+
+@contextmanager
+def environment(**values: str) -> Iterator[None]:
+    """Environment variables, while the block runs."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 @contextmanager
@@ -25,25 +45,30 @@ def s3_server() -> Iterator[str]:
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
-    environment = {
-        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
-        "AWS_ACCESS_KEY_ID": "nobody",
-        "AWS_SECRET_ACCESS_KEY": "nothing",
-        "AWS_DEFAULT_REGION": "us-east-1",
-        "AWS_EC2_METADATA_DISABLED": "true",
-    }
-    before = {name: os.environ.get(name) for name in environment}
-    os.environ.update(environment)
     try:
-        fsspec.filesystem("s3", use_listings_cache=False).mkdir(BUCKET)
-        yield f"s3://{BUCKET}"
+        with environment(
+            AWS_ENDPOINT_URL=f"http://{host}:{port}",
+            AWS_ACCESS_KEY_ID="nobody",
+            AWS_SECRET_ACCESS_KEY="nothing",
+            AWS_DEFAULT_REGION="us-east-1",
+            AWS_EC2_METADATA_DISABLED="true",
+        ):
+            fsspec.filesystem("s3", use_listings_cache=False).mkdir(BUCKET)
+            yield f"s3://{BUCKET}"
     finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
         server.stop()
+
+
+@contextmanager
+def gcs_server() -> Iterator[str]:
+    """The address of an empty bucket. The endpoint is in the environment while it lasts; there are no credentials."""
+    from gcp_storage_emulator.server import create_server
+
+    logging.getLogger("gcp_storage_emulator").setLevel(logging.CRITICAL)
+    with create_server("127.0.0.1", 0, in_memory=True, default_bucket=BUCKET) as server:
+        port = server._api._httpd.server_address[1]  # of its choice; nothing public says it
+        with environment(STORAGE_EMULATOR_HOST=f"http://127.0.0.1:{port}"):
+            yield f"gs://{BUCKET}"
 
 
 @contextmanager

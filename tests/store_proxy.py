@@ -1,4 +1,4 @@
-"""A proxy on 127.0.0.1 in front of an S3 server: it counts the requests, and answers some of them as a busy store does.
+"""A proxy on 127.0.0.1 in front of a store's server: it counts requests, and answers some of them as a busy store does.
 
 with s3_server() as bucket, Proxy.before(os.environ["AWS_ENDPOINT_URL"]) as proxy:
     proxy.faults = Faults(kinds=("slow_down", "reset"), share=0.3)
@@ -68,6 +68,10 @@ def operation(method: str, path: str, headers: Any) -> str:
     """What a request asks of a store."""
     url = urlsplit(path)
     query = parse_qs(url.query, keep_blank_values=True)
+    if "uploadType" in query:  # of GCS
+        return "part" if "upload_id" in query else "put" if query["uploadType"] == ["multipart"] else "multipart"
+    if "/rewriteTo/" in url.path:
+        return "copy"
     if "uploads" in query or "uploadId" in query:
         return {"POST": "multipart", "PUT": "part", "DELETE": "abort", "GET": "list"}[method]
     if method == "GET" and ("list-type" in query or "prefix" in query or url.path.count("/") < 2):
@@ -115,23 +119,23 @@ class Proxy:
 
     @classmethod
     @contextmanager
-    def before(cls, target: str) -> Iterator[Proxy]:
-        """Stands in front of a server; `AWS_ENDPOINT_URL` names it while the block runs.
+    def before(cls, target: str, variable: str = "AWS_ENDPOINT_URL") -> Iterator[Proxy]:
+        """Stands in front of a server; an environment variable names it while the block runs.
 
-        fsspec keeps file systems, with the endpoint of the time when they were made: those of before are forgotten.
+        s3fs keeps file systems, with the endpoint of the time when they were made: those of before are forgotten.
         """
         from s3fs import S3FileSystem
 
         proxy = cls(target)
         thread = threading.Thread(target=proxy._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
         thread.start()
-        before = os.environ.get("AWS_ENDPOINT_URL")
-        os.environ["AWS_ENDPOINT_URL"] = proxy.address
+        before = os.environ.get(variable)
+        os.environ[variable] = proxy.address
         S3FileSystem.clear_instance_cache()
         try:
             yield proxy
         finally:
-            os.environ["AWS_ENDPOINT_URL"] = before or ""
+            os.environ[variable] = before or ""
             S3FileSystem.clear_instance_cache()
             proxy._server.shutdown()
             proxy._server.server_close()

@@ -106,6 +106,19 @@ def test_what_libraries_say_in_their_text() -> None:
     assert os_error_in(ValueError("another error")) is None
 
 
+def test_what_clients_of_stores_raise() -> None:
+    from aiohttp import ClientPayloadError
+    from gcsfs.retry import HttpError
+
+    for error, line in (
+        (HttpError({"code": 503, "message": "busy"}), "the connection failed (HttpError 503). Check the network"),
+        (ClientPayloadError("cut"), "the connection failed (ClientPayloadError). Check the network"),
+    ):
+        found = os_error_in(error)
+        assert found is not None
+        assert str(as_user_error(found)).startswith(line)
+
+
 def test_an_error_of_the_machine_is_not_one_of_a_file() -> None:
     assert is_of_machine(OSError(errno.EMFILE, ""))
     assert not is_of_machine(OSError(errno.EACCES, ""))

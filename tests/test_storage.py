@@ -219,11 +219,11 @@ def test_a_folder_appears_whole_or_not_at_all(tmp_path: Path) -> None:
 # --- locations --------------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture(params=["local", "s3"])
+@pytest.fixture(params=["local", "s3", "gcs"])
 def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     if request.param == "local":
         return tmp_path
-    return location(f"{request.getfixturevalue('s3')}/{tmp_path.name}")
+    return location(f"{request.getfixturevalue(request.param)}/{tmp_path.name}")
 
 
 def test_a_path_stays_a_path() -> None:

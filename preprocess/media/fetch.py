@@ -19,9 +19,10 @@ from urllib.parse import urlsplit
 from preprocess.addresses import file_url_path, public_address, refusal, scheme_of
 from preprocess.errors import MediaError, UserError
 from preprocess.media.local import FilePart, LocalMedia
+from preprocess.os_errors import http_status
 from preprocess.references import ByteRange, Cell, split_reference
 from preprocess.samples import is_url
-from preprocess.storage import copy_range, patiently, read_cell, stamp_of, store_options
+from preprocess.storage import copy_range, download, not_installed, patiently, read_cell, stamp_of, store_options
 
 _kept = threading.local()
 
@@ -65,7 +66,7 @@ def local_file(raw: str | Path, media: str, *, keep: bool = False) -> Iterator[L
                 url, file, lambda filesystem, remote: copy_range(filesystem, remote, part.start, part.end, target)
             )
         else:
-            _download(url, file, lambda filesystem, remote: filesystem.get_file(remote, str(target)))
+            _download(url, file, lambda filesystem, remote: download(filesystem, remote, str(target)))
         yield target
 
 
@@ -80,7 +81,7 @@ def _kept_copy(url: str, file: str) -> Path:
         folder = tempfile.TemporaryDirectory(prefix="media-")
         path = Path(folder.name, _url_name(url, file))
         try:
-            filesystem.get_file(remote, str(path))
+            download(filesystem, remote, str(path))
         except BaseException:
             folder.cleanup()
             raise
@@ -152,9 +153,7 @@ def _download(url: str, file: str, get: Callable[[Any, str], None]) -> None:
         filesystem, remote = open_filesystem(url)
         patiently(scheme_of(url), lambda: get(filesystem, remote))
     except ImportError as error:
-        raise UserError(
-            f"{scheme_of(url)}:// needs a package that is not installed ({error})", "Install it with pip."
-        ) from error
+        raise not_installed(scheme_of(url), error) from error
     except FileNotFoundError as error:
         if is_url(file):
             raise MediaError("download_failed", f"{public_address(url)}: FileNotFoundError") from error
@@ -163,7 +162,7 @@ def _download(url: str, file: str, get: Callable[[Any, str], None]) -> None:
         raise
     except Exception as error:  # every filesystem has exceptions of its own (aiohttp, botocore, OSError, …)
         raise MediaError(
-            "download_failed", f"{public_address(url)}: {type(error).__name__} {_status(error)}".strip()
+            "download_failed", f"{public_address(url)}: {type(error).__name__} {http_status(error)}".strip()
         ) from error
 
 
@@ -173,8 +172,3 @@ def open_filesystem(url: str) -> tuple[Any, str]:
 
     found: tuple[Any, str] = url_to_fs(url, **store_options(scheme_of(url)))
     return found
-
-
-def _status(error: Exception) -> str:
-    """The server's status code, where the error has one."""
-    return str(getattr(error, "status", "") or "")

@@ -37,7 +37,7 @@ from preprocess.storage.ranges import (
     read_if_there,
     read_ranges,
 )
-from preprocess.storage.stores import patiently, store_options
+from preprocess.storage.stores import download, not_installed, patiently, store_options
 from preprocess.storage.writing import (
     LOCK_FILE,
     TEMPORARY_PREFIX,
@@ -73,6 +73,7 @@ __all__ = [
     "clear_folder",
     "close_cells",
     "copy_range",
+    "download",
     "expand_braces",
     "file_names",
     "files_below",
@@ -91,6 +92,7 @@ __all__ = [
     "modules",
     "move_files",
     "named_errors",
+    "not_installed",
     "output_location",
     "patiently",
     "publish",

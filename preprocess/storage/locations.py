@@ -15,7 +15,7 @@ from typing import Any, cast
 from preprocess.addresses import check_no_credentials, file_url_path, public_address, refusal, scheme_of
 from preprocess.errors import UserError
 from preprocess.samples import is_url
-from preprocess.storage.stores import store_options
+from preprocess.storage.stores import not_installed, store_options
 
 _READ_ONLY = frozenset({"http", "https", "hf", "ftp"})
 
@@ -31,8 +31,8 @@ def location(text: str | Path, *, writable: bool = False) -> Path:
         writable: Whether files are to be written there.
 
     Raises:
-        UserError: The protocol is not supported, its package is not installed, it cannot be written to, or the URL
-            contains a user name or password.
+        UserError: The protocol is not supported, its package is not installed, it cannot be written to, the URL
+            contains a user name or password, or the environment lacks credentials.
     """
     if not isinstance(text, str):
         return text
@@ -44,7 +44,7 @@ def location(text: str | Path, *, writable: bool = False) -> Path:
     if problem:
         raise UserError(f"{public_address(text)} is not supported: {problem}", "Give a folder or another address.")
     if writable and scheme in _READ_ONLY:
-        raise UserError(f"{public_address(text)} cannot be written to", "Give a folder, s3://… or gs://…")
+        raise UserError(f"{public_address(text)} cannot be written to", "Give a folder, s3://…, gs://… or az://…")
     if (local := file_url_path(text)) is not None:
         return local
     try:
@@ -54,9 +54,9 @@ def location(text: str | Path, *, writable: bool = False) -> Path:
         path = UPath(text.rstrip("/"), use_listings_cache=False, **store_options(scheme))
         _ = path.fs
     except ImportError as error:
-        raise UserError(
-            f"{scheme}:// needs a package that is not installed ({error})", "Install it with pip."
-        ) from None
+        raise not_installed(scheme, error) from None
+    except Exception as error:
+        raise _cannot_be_used(text, error) from error
     return cast(Path, path)
 
 
@@ -99,11 +99,15 @@ def reaching(path: Path) -> Iterator[None]:
     except UserError:
         raise
     except Exception as error:  # every file system has exceptions of its own (aiohttp, botocore, OSError, …)
-        detail = f": {str(error).splitlines()[0][:200]}" if isinstance(error, OSError) and str(error) else ""
-        raise UserError(
-            f"{public_address(str(path))} cannot be used ({type(error).__name__}{detail})",
-            "Check that the bucket exists, and the credentials and endpoint in the environment.",
-        ) from error
+        raise _cannot_be_used(str(path), error) from error
+
+
+def _cannot_be_used(address: str, error: Exception) -> UserError:
+    detail = f": {str(error).splitlines()[0][:200]}" if isinstance(error, OSError) and str(error) else ""
+    return UserError(
+        f"{public_address(address)} cannot be used ({type(error).__name__}{detail})",
+        "Check that the bucket exists, and the credentials and endpoint in the environment.",
+    )
 
 
 def cache_folder(kind: str, address: str) -> Path:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from preprocess.storage.locations import filesystem_of, is_remote, reaching
+from preprocess.storage.stores import download
 
 KEPT_BYTES = 8 << 30
 """Most bytes of copies that `keep_copies` keeps."""
@@ -53,13 +54,15 @@ def reading(path: Path) -> BinaryIO:
     """
     if not is_remote(path):
         return path.open("rb")
-    with tempfile.NamedTemporaryFile(prefix="download-") as copy:
+    # In a folder: file systems replace the file, and gcsfs removes it when it fails.
+    with tempfile.TemporaryDirectory(prefix="download-") as folder:
+        copy = Path(folder, "copy")
         filesystem, remote = filesystem_of(path)
         with reaching(path):
-            found = _get(filesystem, remote, copy.name)
+            found = _get(filesystem, remote, str(copy))
         if not found:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
-        return open(copy.name, "rb")  # noqa: PTH123 - `get_file` may have replaced it
+        return copy.open("rb")
 
 
 @contextmanager
@@ -81,7 +84,7 @@ def keep_copies() -> Iterator[None]:
 def _get(filesystem: object, remote: str, target: str) -> bool:
     """Downloads a file, if there is one."""
     try:
-        filesystem.get_file(remote, target)  # type: ignore[attr-defined]
+        download(filesystem, remote, target)
     except FileNotFoundError:
         return False
     return True

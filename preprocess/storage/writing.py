@@ -25,6 +25,7 @@ from preprocess.storage.listing import file_names
 from preprocess.storage.locations import filesystem_of, is_remote, reaching
 from preprocess.storage.mapping import reading
 from preprocess.storage.ranges import read_if_there
+from preprocess.storage.stores import copies_within
 
 TEMPORARY_PREFIX = "."
 TEMPORARY_SUFFIX = ".tmp"
@@ -199,8 +200,8 @@ def publish(finished: Path, path: Path) -> None:
 def move_files(source: Path, target: Path, names: Sequence[str]) -> None:
     """Moves finished files from one folder into another of the same file system or store, replacing what is there.
 
-    Local files are renamed. Objects are copied within the store, then removed; what is interrupted can be repeated with
-    the names that are left.
+    Local files are renamed. Objects are copied, within the store where it can, then removed; what is interrupted can be
+    repeated with the names that are left.
     """
     if not names:
         return
@@ -211,8 +212,13 @@ def move_files(source: Path, target: Path, names: Sequence[str]) -> None:
     filesystem, remote = filesystem_of(source)
     old, new = ([f"{folder}/{name}" for name in names] for folder in (remote, filesystem_of(target)[1]))
     with reaching(target):
-        filesystem.copy(old, new)
-        filesystem.rm(old)
+        if copies_within(filesystem):
+            filesystem.copy(old, new)
+        else:
+            for source_file, target_file in zip(old, new, strict=True):
+                filesystem.pipe_file(target_file, filesystem.cat_file(source_file))
+        with suppress(FileNotFoundError):  # a request that was made again, after one that was carried out unanswered
+            filesystem.rm(old)
 
 
 def _temporary_name(path: Path) -> str:

@@ -82,7 +82,8 @@ def test_the_wheel_declares_the_pins_of_the_requirements_files(wheel: Path, root
         requirement, _, marker = line.partition(";")
         extra = re.search(r"extra == [\"'](.+?)[\"']", marker)
         declared.setdefault(extra[1] if extra else "", set()).add(pin(requirement))
-    extras = {name: pins(root / f"requirements-{name}.txt") for name in ("long-video", "explore", "openvino", "ray")}
+    names = ("long-video", "explore", "openvino", "ray", "gcs", "azure")
+    extras = {name: pins(root / f"requirements-{name}.txt") for name in names}
     assert declared == {"": pins(root / "requirements.txt"), **extras}
     assert set(metadata.get_all("Provides-Extra")) == set(extras)
 

@@ -1,4 +1,4 @@
-"""What `make build OUT=s3://…` runs, on a busy S3 server: its dataset has the bytes of a local one, card included."""
+"""What `make build OUT=s3://…` runs, on busy servers of S3 and GCS: the dataset has the bytes of a local one."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ import pytest
 from PIL import Image
 
 from builders import EmbeddingsBuilder
+from preprocess.addresses import scheme_of
 from preprocess.storage import files_below, is_remote, location, make_folder
 from tests.media_files import write_video
-from tests.object_store import copy_folder
+from tests.object_store import ENDPOINTS, copy_folder
 from tests.store_proxy import KINDS, Faults, Proxy
 
 SECRETS = {
@@ -34,9 +35,16 @@ def storage() -> str:
     return "local"
 
 
+@pytest.fixture(scope="module", params=["s3", "gcs"])
+def store(request: pytest.FixtureRequest) -> str:
+    """The address of a bucket."""
+    return str(request.getfixturevalue(request.param))
+
+
 @pytest.fixture(scope="module")
-def proxy(s3: str) -> Iterator[Proxy]:
-    with Proxy.before(os.environ["AWS_ENDPOINT_URL"]) as proxy:
+def proxy(store: str) -> Iterator[Proxy]:
+    variable = ENDPOINTS[scheme_of(store)]
+    with Proxy.before(os.environ[variable], variable) as proxy:
         yield proxy
 
 
@@ -98,7 +106,7 @@ def local(raw: Path, root: Path, tmp_path_factory: pytest.TempPathFactory) -> di
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
 def test_a_whole_build_on_a_busy_store(
-    raw: Path, local: dict[str, bytes], root: Path, s3: str, proxy: Proxy, tmp_path: Path,
+    raw: Path, local: dict[str, bytes], root: Path, store: str, proxy: Proxy, tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     for name, value in SECRETS.items():
@@ -106,7 +114,7 @@ def test_a_whole_build_on_a_busy_store(
     # A store that does not answer costs a second here, not a minute.
     monkeypatch.setenv("FSSPEC_S3", '{"config_kwargs": {"read_timeout": 1}}')
     make_folder(temporary := tmp_path / "tmp")
-    base = f"{s3}/a-whole-build"
+    base = f"{store}/a-whole-build"
     copy_folder(raw, location(f"{base}/raw"))
     proxy.faults = Faults(KINDS, share=0.12, times=2, hang_s=3)
     said = [run(root, step, TMPDIR=str(temporary)) for step in steps(f"{base}/raw", f"{base}/data")]
@@ -123,8 +131,16 @@ def test_a_whole_build_on_a_busy_store(
     assert sum(names["dataset"].num_rows.values()) == 16  # type: ignore[attr-defined]
 
     for step in (
-        ["builders", "verify", "s3://no-such-bucket-here/x", "--debug"],
-        ["preprocess", "samples", "folder", "--raw", "s3://no-such-bucket-here/x", "--out", str(tmp_path / "none")],
+        ["builders", "verify", f"{scheme_of(store)}://no-such-bucket-here/x", "--debug"],
+        [
+            "preprocess",
+            "samples",
+            "folder",
+            "--raw",
+            f"{scheme_of(store)}://no-such-bucket-here/x",
+            "--out",
+            str(tmp_path / "none"),
+        ],
         ["builders", "push", f"{base}/data/{NAME}", "--org", "me"],
         ["dataset_cards", "page", "folder", "--out", f"{base}/data"],
     ):
@@ -164,9 +180,9 @@ def killed_at(n: int, root: Path, step: list[str], proxy: Proxy, temporary: Path
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
 def test_killed_at_every_few_changes(
-    raw: Path, local: dict[str, bytes], root: Path, s3: str, proxy: Proxy, tmp_path: Path
+    raw: Path, local: dict[str, bytes], root: Path, store: str, proxy: Proxy, tmp_path: Path
 ) -> None:
-    out = location(f"{s3}/{uuid.uuid4().hex}")
+    out = location(f"{store}/{uuid.uuid4().hex}")
     kills = 0
     for step in steps(raw, out)[:3]:
         n = 1
@@ -186,9 +202,9 @@ def test_killed_at_every_few_changes(
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
 def test_slices_are_joined_after_kills(
-    raw: Path, local: dict[str, bytes], root: Path, s3: str, proxy: Proxy, tmp_path: Path
+    raw: Path, local: dict[str, bytes], root: Path, store: str, proxy: Proxy, tmp_path: Path
 ) -> None:
-    out = f"{s3}/{uuid.uuid4().hex}"
+    out = f"{store}/{uuid.uuid4().hex}"
     for part in ("1/2", "2/2"):
         encode = ["preprocess", "encode", *build(raw, out)[2:], "--max-reject-rate", "1", "--slice", part]
         assert killed_at(4, root, encode, proxy, tmp_path)

@@ -14,7 +14,7 @@ from benchmarks.growth import exponent
 from benchmarks.harness import fidelity
 from benchmarks.harness.datasets import as_hub_cache, make_packed
 from benchmarks.harness.media import repeat_video
-from benchmarks.int8 import failures, verdict
+from benchmarks.int8 import FASTEST, JUDGED, failures, verdict
 from builders.torch_reader import EmbeddingReader
 from preprocess.media.sampling import Sampling
 from preprocess.media.video import read_video
@@ -108,12 +108,13 @@ def test_int8_is_kept_if_it_is_as_good_as_what_is_accepted() -> None:
 
 
 def test_the_verdict_names_the_model_and_the_speed() -> None:
-    fails = {"int8": ["top-1"], "int8 strict": [], "int8 weights": []}
-    rates = {"openvino bf16": 10, "int8": 20, "int8 strict": 12, "int8 weights": 11.9}
+    fails: dict[str, list[str]] = {**{name: [] for name in JUDGED}, "int8": ["top-1"]}
+    rates = {**dict.fromkeys(JUDGED, 12), FASTEST: 10, "int8 weights": 11.9}
     found = {
-        "quality": [{"model": "tiny-clip", "fails": fails}],
+        "quality": {"models": [{"model": "tiny-clip", "fails": fails}]},
         "speed": {"images_per_s": {name: {"median": rate} for name, rate in rates.items()}},
     }
+    assert verdict({"speed": found["speed"]}) == {}
     said = verdict(found)
     assert said["int8"] == {"kept": False, "fails": ["tiny-clip: top-1"]}
     assert said["int8 strict"] == {"kept": True, "fails": []}

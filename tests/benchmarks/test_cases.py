@@ -109,7 +109,7 @@ def test_int8_is_kept_if_it_is_as_good_as_what_is_accepted() -> None:
 
 def test_the_verdict_names_the_model_and_the_speed() -> None:
     fails: dict[str, list[str]] = {**{name: [] for name in JUDGED}, "int8": ["top-1"]}
-    rates = {**dict.fromkeys(JUDGED, 12), FASTEST: 10, "int8 weights": 11.9}
+    rates = {**dict.fromkeys(JUDGED, 12), FASTEST: 10, "int8 weights, 32": 11.9}
     found = {
         "quality": {"models": [{"model": "tiny-clip", "fails": fails}]},
         "speed": {"images_per_s": {name: {"median": rate} for name, rate in rates.items()}},
@@ -118,4 +118,4 @@ def test_the_verdict_names_the_model_and_the_speed() -> None:
     said = verdict(found)
     assert said["int8"] == {"kept": False, "fails": ["tiny-clip: top-1"]}
     assert said["int8 strict"] == {"kept": True, "fails": []}
-    assert said["int8 weights"] == {"kept": False, "fails": ["speed"]}
+    assert said["int8 weights, 32"] == {"kept": False, "fails": ["speed"]}

@@ -191,5 +191,10 @@ def _timed(scene: ShapeScene, seconds: tuple[float, float], split: Split, rng: n
     n_frames = round(rng.uniform(*seconds) * FPS)
     if split == "train":
         return TimedScene(scene, n_frames)
+    return TimedScene(scene, n_frames, draw_disturbance(rng))
+
+
+def draw_disturbance(rng: np.random.Generator) -> Disturbance:
+    """A disturbance as scenes of val and test have it: each kind of it up to the strongest."""
     haze, noise, cover, scale = rng.uniform((0, 0, 0, MIN_SCALE), (MAX_HAZE, MAX_NOISE, MAX_COVER, 1)).round(3).tolist()
-    return TimedScene(scene, n_frames, Disturbance(haze, noise, cover, scale))
+    return Disturbance(haze, noise, cover, scale)

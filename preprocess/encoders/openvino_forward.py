@@ -49,17 +49,24 @@ def load_openvino(
     """
     import openvino
 
-    *frames, height, width, channels = spec.frame_shape
-    shape = (batch_size, *frames, channels, height, width)
-    folder = _converted(load, files, shape, weights_sha256)
     core = openvino.Core()
-    settings = {
+    model = core.read_model(converted(load, files, spec, batch_size, weights_sha256))
+    return forward_by(core.compile_model(model, "CPU", cpu_settings(precision)))
+
+
+def cpu_settings(precision: Precision) -> dict[str, object]:
+    """What a tower is compiled with: for products in `precision`, in as many threads as torch was given."""
+    return {
         "INFERENCE_PRECISION_HINT": _HINTS[precision],
         "INFERENCE_NUM_THREADS": max(1, torch.get_num_threads()),
         "NUM_STREAMS": 1,
         "ENABLE_CPU_PINNING": False,  # every worker would be pinned to the same core
     }
-    request = core.compile_model(core.read_model(folder / _MODEL), "CPU", settings).create_infer_request()
+
+
+def forward_by(compiled: Any) -> Forward:
+    """The forward pass by a compiled model of one input and one output."""
+    request = compiled.create_infer_request()
 
     def forward(pixels: torch.Tensor) -> torch.Tensor:
         vectors = request.infer({0: pixels.numpy()}, share_inputs=True, share_outputs=True)[0]
@@ -68,8 +75,13 @@ def load_openvino(
     return forward
 
 
-def _converted(load: Load, files: ModelFiles, shape: tuple[int, ...], weights_sha256: str) -> Path:
-    """The folder with the converted tower; of the processes of a machine that need it, one converts it."""
+def converted(load: Load, files: ModelFiles, spec: EncoderSpec, batch_size: int, weights_sha256: str) -> Path:
+    """The file of the converted tower; of the processes of a machine that need it, one converts it.
+
+    Arguments and errors are those of `load_openvino`.
+    """
+    *frames, height, width, channels = spec.frame_shape
+    shape = (batch_size, *frames, channels, height, width)
     versions = map(importlib.metadata.version, ("openvino", "torch", "transformers"))
     key = "-".join(map(str, (weights_sha256, files.config().get("model_type"), *shape, *versions)))
     folder = cache_folder("openvino", key)
@@ -77,7 +89,7 @@ def _converted(load: Load, files: ModelFiles, shape: tuple[int, ...], weights_sh
         with _only_one(folder):
             if not (folder / _MODEL).is_file():
                 _convert(load, files, shape, folder)
-    return folder
+    return folder / _MODEL
 
 
 def _convert(load: Load, files: ModelFiles, shape: tuple[int, ...], folder: Path) -> None:

@@ -12,7 +12,7 @@ import torch
 from transformers import AutoTokenizer, CLIPProcessor
 
 from preprocess.demo.render import render_frames
-from preprocess.demo.scenes import ShapeScene, labels
+from preprocess.demo.scenes import Disturbance, ShapeScene, labels
 from tools.tiny_clip import train
 from tools.tiny_clip.prompts import TEMPLATES, UNSEEN_TEMPLATES, build_tokenizer, prompt
 
@@ -62,6 +62,16 @@ def test_training_lowers_the_loss_and_is_determined_by_its_seed() -> None:
     assert all(torch.equal(weights[name], weights_again[name]) for name in weights)
     assert losses[0] == pytest.approx(np.log(64), abs=0.15), "an untrained model is at chance"
     assert np.mean(losses[-2:]) < losses[0] - 0.15
+
+
+def test_a_deeper_model_and_disturbed_clips_are_made_the_same_way() -> None:
+    processor = train.build_image_processor()
+    vision = train.build_model(build_tokenizer(), layers=5, width=64).config.vision_config
+    assert (vision.num_hidden_layers, vision.hidden_size, vision.num_attention_heads) == (5, 64, 2)
+    clear = train.render_pool(1, (9, 9), processor)
+    hazy = train.render_pool(1, (9, 9), processor, lambda _: Disturbance(haze=0.9))
+    assert hazy.scenes == clear.scenes
+    assert hazy.pixels.float().std() < 0.5 * clear.pixels.float().std()
 
 
 def test_a_batch_holds_each_class_once_and_its_texts_name_them() -> None:

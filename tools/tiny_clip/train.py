@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from string import Template
@@ -24,7 +24,7 @@ import typer
 
 from preprocess.console import new_app, progress, run, table
 from preprocess.demo.render import render_frames, write_video
-from preprocess.demo.scenes import COLORS, FPS, MOTIONS, SHAPES, SIZE, ShapeScene
+from preprocess.demo.scenes import CLEAR, COLORS, FPS, MOTIONS, SHAPES, SIZE, Disturbance, ShapeScene
 from preprocess.options import MAX_SEED
 from preprocess.storage import publish
 from tools.tiny_clip.prompts import (
@@ -92,8 +92,14 @@ def build_image_processor() -> CLIPImageProcessor:
     )
 
 
-def build_model(tokenizer: CLIPTokenizer) -> CLIPModel:
-    """An untrained CLIP of 1.3 million weights, determined by torch's seed."""
+def build_model(tokenizer: CLIPTokenizer, layers: int = 3, width: int = 128) -> CLIPModel:
+    """An untrained CLIP, determined by torch's seed; of 1.3 million weights with the default vision tower.
+
+    Args:
+        tokenizer: For the size of the vocabulary.
+        layers: Of the vision tower.
+        width: Of its rows, a multiple of 32, which is the width of a head.
+    """
     from transformers import CLIPConfig, CLIPModel
 
     config = CLIPConfig(
@@ -102,12 +108,12 @@ def build_model(tokenizer: CLIPTokenizer) -> CLIPModel:
         vision_config={
             "image_size": IMAGE_SIZE,
             "patch_size": PATCH_SIZE,
-            "hidden_size": 128,
-            "intermediate_size": 512,
-            "num_hidden_layers": 3,
+            "hidden_size": width,
+            "intermediate_size": 4 * width,
+            "num_hidden_layers": layers,
             "initializer_factor": 2.0,
             "hidden_act": "gelu",  # `quick_gelu` takes three kernels on a CPU, a third of the time
-            "num_attention_heads": 4,
+            "num_attention_heads": width // 32,
             "projection_dim": PROJECTION_DIM,
         },
         text_config={
@@ -142,13 +148,19 @@ def _sines(side: int, dim: int) -> torch.Tensor:
     return torch.cat([rows, columns], dim=2).flatten(0, 1)
 
 
-def render_pool(clips_per_class: int, seed: Sequence[int], processor: CLIPImageProcessor) -> Pool:
+def render_pool(
+    clips_per_class: int,
+    seed: Sequence[int],
+    processor: CLIPImageProcessor,
+    draw_disturbance: Callable[[np.random.Generator], Disturbance] = lambda _: CLEAR,
+) -> Pool:
     """Renders clips of every class, writes them as h264 of varied quality, and reads their frames back.
 
     Args:
         clips_per_class: How many clips of each class, cycling through the motions.
         seed: Determines everything; no two pools may share one.
         processor: Resizes and crops the frames.
+        draw_disturbance: The disturbance of each clip; by default none.
     """
     import av
 
@@ -162,7 +174,7 @@ def render_pool(clips_per_class: int, seed: Sequence[int], processor: CLIPImageP
     with tempfile.TemporaryDirectory() as folder, progress(len(scenes), "clip", "rendering") as bar:
         path = Path(folder) / "clip.mp4"
         for number, scene in enumerate(scenes):
-            frames = render_frames(scene, FRAMES_PER_CLIP, SIZE, (*seed, number))
+            frames = render_frames(scene, FRAMES_PER_CLIP, SIZE, (*seed, number), draw_disturbance(rng))
             write_video(path, frames, FPS, crf=str(rng.integers(16, 33)))
             with av.open(path) as container:
                 decoded = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]

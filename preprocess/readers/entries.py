@@ -1,6 +1,6 @@
 """What a recipe reads before it can make samples, in a file: only at the end is it known which names occur again.
 
-read = Entries(Row)                       # Row: a NamedTuple of values that JSON can hold
+read = EntryFile(Row)                     # Row: a NamedTuple of values that JSON can hold
 read.add("clips/cat", Row("clips/cat.mp4", ["a cat jumps"]))
 read.is_repeated("clips/cat")             # False
 [entry.media for entry in read]           # ["clips/cat.mp4"]
@@ -58,8 +58,8 @@ class RepeatedNames:
         return place < len(self._repeated) and bool(self._repeated[place] == wanted)
 
 
-class Entries(Generic[Entry]):
-    """Entries in a temporary file, in the order in which they were added.
+class EntryFile(Generic[Entry]):
+    """EntryFile in a temporary file, in the order in which they were added.
 
     Args:
         kind: A NamedTuple; tuples among its values come back as lists.

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from preprocess.addresses import public_address
 from preprocess.errors import AnnotationError, RawDataError, UserError
 from preprocess.readers.annotations import captions_of, own_meta, words
-from preprocess.readers.entries import Entries
+from preprocess.readers.entries import EntryFile
 from preprocess.readers.files import raw_data_error, split_suffix
 from preprocess.readers.hub_rows import MediaRow, choose_columns, parquet_features, parquet_rows, streamed_rows
 from preprocess.readers.splits import hash_split, in_order, split_named
@@ -86,7 +86,7 @@ def samples(raw: Path, options: RecipeOptions) -> Iterator[Sample | Reject]:
         yield from tar_entries(tars, options, SPEC)
         return
     rows = _parquet(builder, files, raw, options) if kind == "parquet" else _streamed(builder, files, raw, options)
-    found, columns = Entries(_Row), set[str]()
+    found, columns = EntryFile(_Row), set[str]()
     rejects: list[Reject] = []
     numbers: Counter[str] = Counter()
     for split, row in rows:
@@ -109,7 +109,7 @@ def samples(raw: Path, options: RecipeOptions) -> Iterator[Sample | Reject]:
 
 
 def _samples(
-    rows: Entries[_Row],
+    rows: EntryFile[_Row],
     columns: Sequence[str],
     splits: Mapping[str, Split | None],
     options: RecipeOptions,

@@ -22,7 +22,7 @@ from preprocess.addresses import public_address, scheme_of
 from preprocess.errors import AnnotationError, DamagedFileError, RawDataError, Reason
 from preprocess.formats.media_tars import TarSample, media_by_stem, read_media_tar
 from preprocess.readers.annotations import words
-from preprocess.readers.entries import Entries
+from preprocess.readers.entries import EntryFile
 from preprocess.readers.files import RawFiles, raw_data_error
 from preprocess.readers.media_metadata import MediaMetadata
 from preprocess.readers.sample_texts import described
@@ -109,7 +109,7 @@ def tar_entries(tars: Sequence[Tar], options: RecipeOptions, spec: DatasetSpec) 
     Raises:
         RawDataError: None of them is there, or none holds a video or image.
     """
-    found = Entries(_Entry)
+    found = EntryFile(_Entry)
     columns: set[str] = set()
     rejects: list[Reject] = []
     missing = 0

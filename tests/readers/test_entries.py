@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from hypothesis import given
 from hypothesis import strategies as st
 
-from preprocess.readers.entries import Entries, RepeatedNames
+from preprocess.readers.entries import EntryFile, RepeatedNames
 
 
 class Row(NamedTuple):
@@ -28,7 +28,7 @@ def test_repeated_names_are_those_that_a_count_has_twice(names: list[str]) -> No
 
 @given(st.lists(st.tuples(st.text(st.characters()), st.integers(), st.dictionaries(st.text(), st.floats(width=32)))))
 def test_entries_come_back_as_they_were(rows: list[tuple[str, int, dict[str, float]]]) -> None:
-    entries = Entries(Row)
+    entries = EntryFile(Row)
     for row in rows:
         entries.add(row[0], Row(*row))
     assert len(entries) == len(rows)
@@ -41,7 +41,7 @@ def test_entries_come_back_as_they_were(rows: list[tuple[str, int, dict[str, flo
 def test_entries_are_not_in_memory() -> None:
     tracemalloc.start()
     try:
-        entries = Entries(Row)
+        entries = EntryFile(Row)
         for number in range(20_000):
             entries.add(f"name {number}", Row("a" * 1_000, number, {}))
         assert sum(entry.number for entry in entries) == sum(range(20_000))

@@ -3,9 +3,9 @@
     .venv/bin/pip install --target /path/of/nncf --no-deps nncf==3.4.0 ninja psutil pydot tabulate jstyleson
     PYTHONPATH=/path/of/nncf .venv/bin/python benchmarks/int8.py [--only quality speed] [--model data/int8/deep-clip]
 
-NNCF, which makes models of int8, is no requirement of the project; without it one line is printed. The models are
+NNCF, which quantizes the models, is not a requirement of the project; without it nothing is measured. The models are
 tiny-clip (3 layers of 128, trained on clear scenes) and deep-clip (12 layers of 192, trained on clear and disturbed
-scenes by the functions that trained tiny-clip: half an hour on one thread, if its folder is not there). 2,048
+scenes by the functions that trained tiny-clip: half an hour on one thread, if its folder does not exist). 2,048
 clips, 32 of each of the 64 classes, are disturbed as those of the demo's test split are, and drawn with seeds of their
 own. The vector of a clip is the mean of the unit vectors of its frames.
 

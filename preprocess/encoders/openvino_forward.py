@@ -25,6 +25,8 @@ from preprocess.storage import atomic_folder, cache_folder, remove_temporary
 
 _HINTS: dict[Precision, str] = {"fp32": "f32", "bf16": "bf16"}
 _MODEL = "model.xml"
+_TOWERS = 2
+"""Counted up when the code of a tower changes: what was converted from the former one is not used any more."""
 
 
 def load_openvino(
@@ -83,7 +85,7 @@ def converted(load: Load, files: ModelFiles, spec: EncoderSpec, batch_size: int,
     *frames, height, width, channels = spec.frame_shape
     shape = (batch_size, *frames, channels, height, width)
     versions = map(importlib.metadata.version, ("openvino", "torch", "transformers"))
-    key = "-".join(map(str, (weights_sha256, files.config().get("model_type"), *shape, *versions)))
+    key = "-".join(map(str, (weights_sha256, files.config().get("model_type"), _TOWERS, *shape, *versions)))
     folder = cache_folder("openvino", key)
     if not (folder / _MODEL).is_file():
         with _only_one(folder):

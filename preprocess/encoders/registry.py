@@ -171,7 +171,7 @@ def _has_text_files(files: ModelFiles) -> bool:
 
 def _family_of(files: ModelFiles) -> tuple[str, Family]:
     model_type = files.config().get("model_type")
-    for found in _serving(model_type):
+    if (found := next(_serving(model_type), None)) is not None:
         return found
     known = ", ".join(sorted(one for each in families().values() for one in each.model_types))
     examples = [next(iter(each.examples)) for each in families().values() if each.examples]

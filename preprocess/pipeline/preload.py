@@ -43,7 +43,7 @@ def start_imports(
 
 
 def modules(
-    raw: str, layouts: Sequence[Layout], served_by: Iterable[Family | None], engines: Collection[str] = ("torch",)
+    raw: str, layouts: Sequence[Layout], served_by: Iterable[Family | None], engines: Collection[str]
 ) -> tuple[str, ...]:
     """What workers of a build should have imported: the engine, the models, the stores of raw data and outputs.
 

@@ -55,7 +55,7 @@ def location(text: str | Path, *, writable: bool = False) -> Path:
         _ = path.fs
     except ImportError as error:
         raise not_installed(scheme, error) from None
-    except Exception as error:
+    except Exception as error:  # every file system has exceptions of its own for missing credentials
         raise _cannot_be_used(text, error) from error
     return cast(Path, path)
 

@@ -2,6 +2,7 @@
 
     .venv/bin/python benchmarks/scale.py [--samples 200000 1000000 10000000] [--most 1000000] [--tars 10000000]
     .venv/bin/python benchmarks/scale.py --samples 100000000 --tars 100000000 --add  # two hours, 50 GB of disk
+    .venv/bin/python benchmarks/scale.py --samples 100000000 --most 100000000 --steps collect --add
 
 Each step runs in a process of its own, and its memory beyond that of the imports is measured: `anonymous` is what
 cannot be dropped (the mapped table of samples can). Steps:
@@ -18,7 +19,7 @@ cannot be dropped (the mapped table of samples can). Steps:
 `plan` and `run` are measured with all numbers of samples, `encode` and `pack` up to `--tars`, the others up to
 `--most`; what more would take is `extrapolated`, from the two largest numbers that were measured. Of `run`, the first
 `--run` items are measured, and the memory at their begin and at their end. Figures go to `results/scale.json`; with
-`--add`, those of other numbers of samples that are there stay.
+`--add`, those that are there of other steps or numbers of samples stay.
 """
 
 from __future__ import annotations
@@ -227,10 +228,12 @@ def measure(step: str, count: int, folder: Path, limit: int) -> dict[str, Any]:
     return whole
 
 
-def others(samples: list[int]) -> list[dict[str, Any]]:
-    """The figures in the file of other numbers of samples than these."""
+def kept(new: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The figures in the file that `new` does not replace, then those of `new`; by samples and step."""
+    again = {(one["step"], one["samples"]) for one in new}
     steps: list[dict[str, Any]] = json.loads(RESULTS.read_text())["steps"]
-    return [one for one in steps if one["samples"] not in samples and not one.get("extrapolated")]
+    old = [one for one in steps if (one["step"], one["samples"]) not in again and not one.get("extrapolated")]
+    return sorted([*old, *new], key=lambda one: (one["samples"], STEPS.index(one["step"])))
 
 
 def write_results(steps: list[dict[str, Any]]) -> None:
@@ -264,29 +267,34 @@ def main() -> None:
     parser.add_argument("--most", type=int, default=1_000_000, help="samples of the steps that hold an object of each")
     parser.add_argument("--tars", type=int, default=10_000_000, help="samples of the steps that need parts")
     parser.add_argument("--run", type=int, default=100_000, help="items of a run that are measured")
-    parser.add_argument("--add", action="store_true", help="keep the figures of other numbers of samples")
+    parser.add_argument("--steps", nargs="+", choices=STEPS, default=STEPS, metavar="STEP", help="only these")
+    parser.add_argument("--beside", action="store_true", help="note that other programs run, so seconds say little")
+    parser.add_argument("--add", action="store_true", help="keep the figures of other steps and numbers of samples")
     parser.add_argument("--child", nargs=4)
     arguments = parser.parse_args()
     if arguments.child:
         step, count, folder, limit = arguments.child
         child(step, int(count), Path(folder), int(limit))
         return
-    found = others(arguments.samples) if arguments.add else []
+    found: list[dict[str, Any]] = []
+    beside = {"beside_other_work": True} if arguments.beside else {}
+    parts = not set(WITH_PARTS).isdisjoint(arguments.steps)
     with tempfile.TemporaryDirectory(prefix="scale-") as temporary:
         folder = Path(temporary)
         for count in arguments.samples:
-            write_table(folder / f"{count}.arrow", count)
-            if count <= arguments.tars:
+            if parts or not set(WHOLE).isdisjoint(arguments.steps):
+                write_table(folder / f"{count}.arrow", count)
+            if parts and count <= arguments.tars:
                 write_build(build_layout(folder, count), count, arguments.run)
-            for step in STEPS:
+            for step in arguments.steps:
                 most = arguments.tars if step in WITH_PARTS else arguments.most
                 if count > most and step not in WHOLE:
                     continue
-                found.append(measure(step, count, folder, arguments.run))
+                found.append(measure(step, count, folder, arguments.run) | beside)
                 print(found[-1], flush=True)
-            (folder / f"{count}.arrow").unlink()
+            (folder / f"{count}.arrow").unlink(missing_ok=True)
             shutil.rmtree(build_layout(folder, count).out, ignore_errors=True)
-            write_results(found)
+            write_results(kept(found) if arguments.add else found)
     columns = ("step", "samples", "seconds", "peak_gb", "bytes_per_sample")
     rows = [tuple(str(one.get(name, "")) for name in columns) for one in found]
     print(table([columns, *rows], frozenset({1, 2, 3, 4})))

@@ -15,6 +15,7 @@ from preprocess.temporary import unnamed_file
 
 _BLOCK = 1 << 20
 _LINE = 512  # bytes that are read at first where a line begins
+_LINES = 1 << 16  # bytes that are read where the line before was asked for, too
 
 
 class AppendLog:
@@ -55,7 +56,7 @@ class AppendLog:
     def read(self, places: Sequence[int]) -> list[bytes]:
         """The lines that begin at some places."""
         with self._reading() as file:
-            return [_line_at(file, place) for place in places]
+            return list(_lines_at(file, places))
 
     def append(self, line: bytes) -> int:
         """Adds a line, which ends in a newline. Returns its place."""
@@ -160,14 +161,25 @@ def _blocks(descriptor: int | None) -> Iterator[bytes]:
         place += len(block)
 
 
-def _line_at(descriptor: int | None, place: int) -> bytes:
-    """The line that begins at a place; one behind the end of the file is empty."""
-    size = _LINE
+def _lines_at(descriptor: int | None, places: Iterable[int]) -> Iterator[bytes]:
+    """The lines that begin at some places; one behind the end of the file is empty."""
+    first, window, behind = 0, b"", -1
+    for place in places:
+        start = place - first
+        end = window.find(b"\n", start) + 1 if 0 <= start < len(window) else 0
+        if not end:
+            first, window = place, _from(descriptor, place, _LINES if place == behind else _LINE)
+            start, end = 0, window.find(b"\n") + 1
+        behind = first + end
+        yield window[start:end]
+
+
+def _from(descriptor: int | None, place: int, size: int) -> bytes:
+    """The bytes behind a place, at least `size` or a whole line, where there are so many."""
     while descriptor is not None:
-        head = os.pread(descriptor, size, place)
-        end = head.find(b"\n") + 1
-        if end or len(head) < size:
-            return head[:end]
+        found = os.pread(descriptor, size, place)
+        if b"\n" in found or len(found) < size:
+            return found
         size *= 8
     return b""
 

@@ -77,7 +77,7 @@ def safe_key(name: str) -> str:
 
 def is_url(media: str) -> bool:
     """True for `scheme://…`, which fsspec opens; everything else is a path below the raw folder."""
-    return bool(_URL.fullmatch(media))
+    return "://" in media and bool(_URL.fullmatch(media))  # per sample, and most are paths
 
 
 RemoteKind = Literal["file", "archive", "list", "page"]

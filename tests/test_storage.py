@@ -379,12 +379,15 @@ def test_a_log_is_read_in_blocks_and_lines_of_any_length(
 ) -> None:
     monkeypatch.setattr(append_log, "_BLOCK", 7)
     monkeypatch.setattr(append_log, "_LINE", 3)
+    monkeypatch.setattr(append_log, "_LINES", 16)
     lines = [b"x" * length + b"\n" for length in (0, 1, 5, 6, 7, 8, 40, 0, 300, 2)]
     places = [sum(map(len, lines[:i])) for i in range(len(lines))]
     for log in (AppendLog(folder / "log"), AppendLog()):
         assert [log.append(line) for line in lines] == places
         assert list(log.lines()) == list(zip(places, lines, strict=True))
-        assert log.read(places[::-1]) == lines[::-1]
+        for chosen in (slice(None), slice(None, None, -1), slice(None, None, 2), slice(3, 9)):
+            assert log.read(places[chosen]) == lines[chosen]
+        assert log.read([*places[:3], *places[:3]]) == [*lines[:3], *lines[:3]], "again"
         assert log.read([places[-1] + 3, 10_000]) == [b"", b""], "behind the end of the file"
 
 

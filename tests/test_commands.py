@@ -227,6 +227,20 @@ def test_listing_the_datasets_imports_nothing_heavy(root: Path) -> None:
     assert "MSRVTT" in done.stdout
 
 
+def test_where_nothing_is_left_no_worker_imports_libraries(built: Path, root: Path) -> None:
+    code = (
+        "import sys; from multiprocessing import forkserver; from preprocess.__main__ import app\n"
+        "app(sys.argv[1:], standalone_mode=False)\n"
+        "print(forkserver._forkserver._forkserver_pid, 'torch' in sys.modules)"
+    )
+    arguments = ("encode", "folder", "--out", str(built))
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments], cwd=root, capture_output=True, text=True, timeout=280
+    )
+    assert "0 triples written, 4 kept" in done.stdout, done.stderr
+    assert done.stdout.splitlines()[-1] == "None False"
+
+
 def test_both_packages_come_from_this_repository(root: Path) -> None:
     """`preprocess` and `builders` are also names on PyPI."""
     import builders

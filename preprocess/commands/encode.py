@@ -171,7 +171,7 @@ def run_encode(
         refuse_whole(layout)
     with console.waiting("reading the settings and the model's files"):
         source = resolve_sources(recipe, layouts, of_samples, overwrite=overwrite)
-        start_imports(str(source.folder), models, recipe.SPEC.encoder, run, of_vectors.engine)
+        start_imports(str(source.folder), models, recipe.SPEC.encoder, run, of_vectors.engine, overwrite=overwrite)
         outputs = resolve_outputs(recipe, models, of_vectors, source.raw, overwrite=overwrite)
     with only_runs(layouts, overwrite):
         with console.waiting("listing the samples"):

@@ -22,10 +22,13 @@ def start_imports(
     default: str,
     options: RunOptions,
     engine: str | None = None,
+    *,
+    overwrite: bool = False,
 ) -> None:
     """Lets workers on this machine import their libraries while this process still lists samples and hashes weights.
 
-    What they import takes several seconds, and more than all else before the first batch.
+    What they import takes several seconds, and more than all else before the first batch. After a run that ended, most
+    likely nothing is left to encode: workers then begin when something is found.
 
     Args:
         raw: The raw folder, as a path or URL.
@@ -33,10 +36,12 @@ def start_imports(
         default: Name of the model of an output that has none yet.
         options: Runtime options; other executors than the local one are not started here.
         engine: What the user names; None for those that the outputs were made with.
+        overwrite: Whether all is encoded again.
     """
-    if options.executor != "local":
-        return
     layouts = [layout for layout, _ in models]
+    ended = all("encode" in read_json(layout.report) for layout in layouts)
+    if options.executor != "local" or (ended and not options.retry and not overwrite):
+        return
     made_with = {read_json(layout.encoding).get("encoder", {}).get("engine", "torch") for layout in layouts}
     names = [model or read_json(layout.source).get("model") or default for layout, model in models]
     make_executor(options, modules(raw, layouts, map(known_family, names), {engine} if engine else made_with))

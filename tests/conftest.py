@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -90,6 +91,17 @@ def gcs() -> Iterator[str]:
     from tests.object_store import gcs_server
 
     with gcs_server() as address:
+        yield address
+
+
+@pytest.fixture(scope="session")
+def azure() -> Iterator[str]:
+    """The address of a container of Azurite, a server of Azure Blob Storage, on this machine."""
+    from tests.object_store import AZURITE, azure_server
+
+    if shutil.which(AZURITE) is None:
+        pytest.skip(f"the {AZURITE} program is not installed: npm install -g azurite")
+    with azure_server() as address:
         yield address
 
 

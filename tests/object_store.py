@@ -1,13 +1,16 @@
-"""Servers of object stores in a thread, which worker processes reach over HTTP; and file operations that work on all.
+"""Servers of object stores on this machine, which worker processes reach over HTTP; file operations that work on all.
 
-S3 is moto, Google Cloud Storage is gcp-storage-emulator.
+S3 is moto, Google Cloud Storage is gcp-storage-emulator, each in a thread; Azure Blob Storage is Azurite, a process.
 """
 
 from __future__ import annotations
 
+import base64
 import logging
 import os
+import re
 import shutil
+import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +21,9 @@ from preprocess.storage import is_remote
 BUCKET = "tests"
 ENDPOINTS = {"s3": "AWS_ENDPOINT_URL", "gs": "STORAGE_EMULATOR_HOST"}
 """The environment variable with the address of the server, by scheme."""
+
+AZURITE = "azurite-blob"
+_LISTENS = re.compile(r"listens on (http://\S+)")
 
 
 @contextmanager
@@ -69,6 +75,34 @@ def gcs_server() -> Iterator[str]:
         port = server._api._httpd.server_address[1]  # of its choice; nothing public says it
         with environment(STORAGE_EMULATOR_HOST=f"http://127.0.0.1:{port}"):
             yield f"gs://{BUCKET}"
+
+
+@contextmanager
+def azure_server() -> Iterator[str]:
+    """The address of an empty container. The connection string is in the environment while it lasts."""
+    import fsspec
+
+    line = [
+        AZURITE,
+        "--blobPort",
+        "0",
+        "--inMemoryPersistence",
+        "--skipApiVersionCheck",
+        "--disableTelemetry",
+        "--silent",
+    ]
+    name, key = "tests", base64.b64encode(b"the key of the tests").decode()
+    accounts = {**os.environ, "AZURITE_ACCOUNTS": f"{name}:{key}"}
+    with subprocess.Popen(line, stdout=subprocess.PIPE, text=True, env=accounts) as server:
+        try:
+            assert server.stdout is not None
+            address = next(found[1] for line in server.stdout if (found := _LISTENS.search(line)))
+            account = f"AccountName={name};AccountKey={key};BlobEndpoint={address}/{name}"
+            with environment(AZURE_STORAGE_CONNECTION_STRING=f"DefaultEndpointsProtocol=http;{account}"):
+                fsspec.filesystem("az", use_listings_cache=False).mkdir(BUCKET)
+                yield f"az://{BUCKET}"
+        finally:
+            server.terminate()
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""A build from a bucket of Google Cloud Storage into it, its repetition with a changed file, and reading the result."""
+"""A build from a bucket of Google Cloud Storage, or a container of Azure, into it; repeated; and reading the result."""
 
 from __future__ import annotations
 
@@ -26,6 +26,12 @@ def storage() -> str:
     return "local"
 
 
+@pytest.fixture(scope="module", params=["gcs", "azure"])
+def bucket(request: pytest.FixtureRequest) -> str:
+    """The address of a bucket, or of a container."""
+    return str(request.getfixturevalue(request.param))
+
+
 def picture(path: Path, seed: int) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(np.random.default_rng(seed).integers(0, 255, (40, 30, 3), np.uint8)).save(path)
@@ -43,13 +49,13 @@ def build_here(raw: Path, out: Path, model: Path) -> dict[str, bytes]:
 
 
 def test_a_build_into_a_bucket_and_again(
-    gcs: str, small_clip: Path, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    bucket: str, small_clip: Path, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     raw = tmp_path / "raw"
     for seed, name in enumerate(("train/a.png", "train/b.png", "val/c.png")):
         picture(raw / name, seed)
     write_video(raw / "train" / "d.mp4", 15)
-    base = location(f"{gcs}/{uuid.uuid4().hex}")
+    base = location(f"{bucket}/{uuid.uuid4().hex}")
     copy_folder(raw, base / "raw")
     dataset = Layout(base / "data", "CLIP-Folder").dataset
 

@@ -199,7 +199,7 @@ bench: $(VENV)/.dev ## measure speed and memory, next to other libraries (hours;
 	@$(PY) -m benchmarks.harness.table
 
 bench-peers: $(patsubst benchmarks/peers/%.txt,bench-peer-%,$(filter-out %.no-deps.txt,$(wildcard benchmarks/peers/*.txt)))
-bench-peers: ## install the libraries that `make bench` compares with (PEERS=: where; 7 GB)
+bench-peers: ## install the libraries that `make bench` compares with (PEERS=: where; 8 GB)
 # A library that does not install is not an error: `failed.txt` holds the reason, and benchmark results state it.
 bench-peer-%: benchmarks/peers/%.txt
 	@test -x "$$PEERS/$*/bin/python" || $(PYTHON) -m venv "$$PEERS/$*"

@@ -1,9 +1,10 @@
 """How long indexing all of Kinetics-700 takes, and in how much memory: a synthetic train.csv of 545,000 rows.
 
-    .venv/bin/python -m benchmarks.index_kinetics [--rows 545000] [--files 545000]
+    .venv/bin/python benchmarks/index_kinetics.py [--rows 545000] [--files 545000] [--rounds 3]
 
-Prints seconds and peak memory of reading the table, listing the folder and yielding every sample. The names are made up
-(seeded); `--files` empty clips are made in class folders of a temporary directory.
+Reading the table, listing the folder and yielding every sample; the bound reads the table and lists the folder alone.
+The names are made up (seeded); `--files` empty clips are made in class folders of a temporary directory. The figures
+say after how many seconds the first sample came, and how much memory the process had before it began.
 """
 
 from __future__ import annotations
@@ -11,25 +12,29 @@ from __future__ import annotations
 import argparse
 import csv
 import json
+import os
 import random
 import resource
-import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from benchmarks.harness.rounds import Bench, Command
+
 LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-"
+TABLE = "annotations/train.csv"
 
 
-def make(raw: Path, rows: int, files: int) -> None:
+def make(raw: Path, rows: int, files: int) -> Path:
     """Writes annotations/train.csv and the first `files` of its clips, empty, below `raw`."""
     rng = random.Random(0)
-    (raw / "annotations").mkdir()
+    (raw / "annotations").mkdir(parents=True)
     labels = [f"doing thing {number}" for number in range(700)]
     for label in labels:
         (raw / "train" / label).mkdir(parents=True)
-    with (raw / "annotations/train.csv").open("w", newline="", encoding="utf-8") as file:
+    with (raw / TABLE).open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(["label", "youtube_id", "time_start", "time_end", "split", "is_cc"])
         for number in range(rows):
@@ -38,47 +43,64 @@ def make(raw: Path, rows: int, files: int) -> None:
             writer.writerow([label, video, start, start + 10, "train", 0])
             if number < files:
                 (raw / "train" / label / f"{video}_{start:06d}_{start + 10:06d}.mp4").touch()
+    return raw
 
 
-def measure(raw: Path) -> None:
-    """Runs in a process of its own, so that its peak memory is that of the index alone."""
+def index(raw: Path) -> None:
+    """Takes every sample of the recipe; prints how many there were, and how long that took."""
     from preprocess import recipes
     from preprocess.samples import RecipeOptions
 
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    started = time.perf_counter()
-    first = None
-    count = 0
-    for _ in recipes.load("kinetics700").samples(raw, RecipeOptions()):
-        count += 1
-        first = first or time.perf_counter() - started
-    seconds = time.perf_counter() - started
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(json.dumps({"samples": count, "first_s": first, "all_s": seconds, "peak_mb": peak, "idle_mb": before}))
+    began = time.perf_counter()
+    samples = recipes.load("kinetics700").samples(raw, RecipeOptions())
+    next(samples)
+    first = time.perf_counter() - began
+    count = 1 + sum(1 for _ in samples)
+    seconds = time.perf_counter() - began
+    print(json.dumps({"units": count, "seconds": seconds, "facts": {"first_s": first, "mb_before": before}}))
+
+
+def list_alone(raw: Path) -> None:
+    """Reads the rows of the table and lists the files of the folder; prints how long that took."""
+    began = time.perf_counter()
+    with (raw / TABLE).open(newline="", encoding="utf-8") as file:
+        _, *rows = csv.reader(file)
+    found = sum(len(files) for _, _, files in os.walk(raw))
+    print(json.dumps({"units": len(rows), "seconds": time.perf_counter() - began, "facts": {"files": found}}))
+
+
+def measure(bench: Bench, rows: int, files: int) -> None:
+    """The one case."""
+    raw = make(bench.temporary / "raw", rows, files)
+    task = [sys.executable, str(Path(__file__).resolve())]
+    ours = Command("ours", "ours", [*task, "--index", str(raw)])
+    bound = Command("csv.reader and os.walk alone", "bound", [*task, "--list", str(raw)])
+    case = bench.case(f"index of Kinetics-700: {rows:,} rows, {files:,} clips", "samples", rows, [ours, bound])
+    case.note_bound()
+    for one in case.contenders:
+        if one.role == "ours" and one.runs:
+            until, before = one.facts["first_s"], one.facts["mb_before"]
+            case.figures.update(
+                {"s for all samples": one.seconds, "s until the first sample": until, "MB before": before}
+            )
 
 
 def main() -> None:
-    """Makes the files, measures, prints one table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rows", type=int, default=545_000)
-    parser.add_argument("--files", type=int, default=545_000)
-    parser.add_argument("--measure", type=Path, help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    if options.measure:
-        measure(options.measure)
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        make(Path(folder), options.rows, options.files)
-        command = [sys.executable, "-m", "benchmarks.index_kinetics", "--measure", folder]
-        found = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
-    print(f"{'rows of train.csv':28}{options.rows:>12,}")
-    print(f"{'clips on disk':28}{options.files:>12,}")
-    print(f"{'samples':28}{found['samples']:>12,}")
-    print(f"{'until the first sample (s)':28}{found['first_s']:>12.1f}")
-    print(f"{'all samples (s)':28}{found['all_s']:>12.1f}")
-    print(f"{'samples/s':28}{found['samples'] / found['all_s']:>12,.0f}")
-    print(f"{'peak memory (MB)':28}{found['peak_mb']:>12.0f}")
-    print(f"{'of which before (MB)':28}{found['idle_mb']:>12.0f}")
+    """Measures, prints, keeps."""
+    match sys.argv[1:]:
+        case ["--index", raw]:
+            index(Path(raw))
+        case ["--list", raw]:
+            list_alone(Path(raw))
+        case _:
+            parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+            parser.add_argument("--rows", type=int, default=545_000)
+            parser.add_argument("--files", type=int, default=545_000)
+            bench, options = Bench.from_arguments("index_kinetics", parser)
+            with bench:
+                measure(bench, options.rows, options.files)
+                bench.write()
 
 
 if __name__ == "__main__":

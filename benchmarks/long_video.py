@@ -10,7 +10,6 @@ second, at `--latent-size`, as `long-video latents` makes them.
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import json
 import sys
 import time
@@ -18,7 +17,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from benchmarks.harness.media import make_clip_model, render, repeat_video
+from benchmarks.harness.media import make_clip_model, random_vae, render, repeat_video
+from benchmarks.harness.peers import why_missing
 from benchmarks.harness.rounds import OUT, Bench, Command
 
 CLIP_S = 10
@@ -29,16 +29,10 @@ def latents(seconds: int, size: str) -> None:
     """Encodes so many seconds of random frames in chunks of 1 s; prints how long that took, without loading."""
     import numpy as np
     import torch
-    from diffusers import AutoencoderKLCogVideoX
-    from diffusers.utils import logging
 
     from preprocess.long_video.latents import chunk_sizes, encode_chunks
 
-    logging.set_verbosity_error()
-    torch.manual_seed(0)
-    vae = AutoencoderKLCogVideoX()
-    vae.decoder = None
-    vae = vae.to("cuda" if torch.cuda.is_available() else "cpu", torch.bfloat16).eval()
+    vae = random_vae("cuda" if torch.cuda.is_available() else "cpu", torch.bfloat16)
     height, width = map(int, size.split("x"))
     rng = np.random.default_rng(0)
 
@@ -78,7 +72,7 @@ def measure_encode(bench: Bench, minutes: list[int]) -> None:
 def measure_latents(bench: Bench, seconds: list[int], size: str) -> None:
     """Latents of each length; the memory must not grow with the length."""
     this = str(Path(__file__).resolve())
-    reason = "" if importlib.util.find_spec("diffusers") else "diffusers is not installed (requirements-long-video.txt)"
+    reason = why_missing("diffusers", "requirements-long-video.txt")
     contenders = [
         Command(f"{length} s", "ours", [sys.executable, this, "--latents", str(length), size], absent=reason)
         for length in seconds

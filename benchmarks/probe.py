@@ -1,16 +1,18 @@
-"""The linear probe on features of Kinetics' shape: seconds per step of L-BFGS and peak memory of both solvers.
+"""The linear probe on features of Kinetics' shape, by both solvers: seconds of some steps of L-BFGS, and memory.
 
-    .venv/bin/python benchmarks/probe.py [samples] [steps]
+    .venv/bin/python benchmarks/probe.py [--samples 20000] [--steps 5] [--rounds 3]
 
-`samples` is 20,000 by default; Kinetics-700's train split is 536489, with 512 dimensions and 700 classes. Each solver
-runs in a process of its own, so that the peak is its own; the features themselves are part of it.
+The features have 512 dimensions and 700 classes; `--samples 20000 536489` adds the train split of Kinetics-700. Ours is
+the solver that sums the gradient over blocks of videos; the peer is scikit-learn. Seconds are those of the steps,
+without imports; the memory includes the features. The loss is the mean cross-entropy of some of the features after
+these steps.
 """
 
 from __future__ import annotations
 
+import argparse
+import importlib
 import json
-import resource
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -18,62 +20,78 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import numpy as np
+from numpy.typing import NDArray
 
+from benchmarks.harness.rounds import Bench, Command
 from dataset_cards.evaluation.features import Matrix
 from dataset_cards.evaluation.linear_probe import fit_blockwise, fit_sklearn
-from preprocess.console import table
 
 DIM, CLASSES = 512, 700
+JUDGED = 10_000
+"""Features whose loss is taken: the scores of all of them would be what takes the most memory."""
 
 
-def features(samples: int) -> tuple[Matrix, np.ndarray[tuple[int], np.dtype[np.int64]]]:
-    """Vectors around one centre per class, and their classes."""
+def features(samples: int) -> tuple[Matrix, NDArray[np.int64]]:
+    """Vectors around one center per class, and their classes."""
     rng = np.random.default_rng(0)
     targets = np.arange(samples) % CLASSES
     vectors = rng.standard_normal((samples, DIM), dtype=np.float32)
-    centres = rng.standard_normal((CLASSES, DIM), dtype=np.float32)
+    centers = rng.standard_normal((CLASSES, DIM), dtype=np.float32)
     for i in range(0, samples, 65_536):
-        vectors[i : i + 65_536] += 0.3 * centres[targets[i : i + 65_536]]
+        vectors[i : i + 65_536] += 0.3 * centers[targets[i : i + 65_536]]
     return vectors, targets
 
 
-def measure(solver: str, samples: int, steps: int, device: str) -> None:
-    """Prints seconds and peak memory of one solver as JSON."""
+def fit(solver: str, samples: int, steps: int) -> None:
+    """Fits by `scikit-learn`, or by blocks on a device of torch; prints how long that took."""
+    from scipy.special import logsumexp
+
+    for module in ("torch", "scipy.optimize", "sklearn.linear_model"):
+        importlib.import_module(module)  # now, and not while the clock runs
     vectors, targets = features(samples)
-    start = time.perf_counter()
+    began = time.perf_counter()
     if solver == "scikit-learn":
-        fit_sklearn(vectors, targets, max_iter=steps)
+        weights, bias = fit_sklearn(vectors, targets, max_iter=steps)
     else:
-        fit_blockwise(vectors, targets, CLASSES, device=device, max_iter=steps)
-    seconds = time.perf_counter() - start
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    print(json.dumps({"seconds": seconds, "peak": peak}))
+        weights, bias = fit_blockwise(vectors, targets, CLASSES, device=solver, max_iter=steps)
+    seconds = time.perf_counter() - began
+    scores = vectors[:JUDGED] @ weights.T + bias
+    right = np.take_along_axis(scores, targets[:JUDGED, None], axis=1)
+    loss = np.mean(logsumexp(scores, axis=1, keepdims=True) - right)
+    print(json.dumps({"seconds": seconds, "facts": {"loss": float(loss)}}))
+
+
+def measure(bench: Bench, samples: int, steps: int) -> None:
+    """One case for one number of samples."""
+    import torch
+
+    devices = ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"]
+    task = [sys.executable, str(Path(__file__).resolve()), "--fit"]
+    given = [str(samples), str(steps)]
+    contenders = [Command(f"ours on {device}", "ours", [*task, device, *given]) for device in devices]
+    contenders.append(Command("scikit-learn", "peer", [*task, "scikit-learn", *given]))
+    title = f"linear probe, {samples:,} features of {CLASSES} classes, {steps} steps"
+    case = bench.case(title, "steps", steps, contenders, show="seconds")
+    for one in case.contenders:
+        if one.runs:
+            case.figures[f"loss, {one.name}"] = one.facts["loss"]
 
 
 def main() -> None:
-    """Runs every solver that this machine can run."""
-    import torch
-
-    samples = int(sys.argv[1]) if len(sys.argv) > 1 else 20_000
-    steps = int(sys.argv[2]) if len(sys.argv) > 2 else 5
-    print(f"{samples:,} × {DIM} features of {CLASSES} classes, {steps} steps")
-    runs = [("scikit-learn", "cpu"), ("blockwise", "cpu")]
-    if torch.cuda.is_available():
-        runs.append(("blockwise", "cuda"))
-    rows: list[tuple[object, ...]] = [("solver", "device", "seconds a step", "peak GB")]
-    for solver, device in runs:
-        command = [sys.executable, "-W", "ignore", __file__, "--one", solver, str(samples), str(steps), device]
-        ran = subprocess.run(command, capture_output=True, text=True)
-        if ran.returncode:
-            rows.append((solver, device, "failed", f"exit code {ran.returncode}"))
-            continue
-        found = json.loads(ran.stdout.splitlines()[-1])
-        rows.append((solver, device, f"{found['seconds'] / steps:.2f}", f"{found['peak'] / 1e9:.2f}"))
-    print(table(rows, right=frozenset({2, 3})))
+    """Measures, prints, keeps."""
+    match sys.argv[1:]:
+        case ["--fit", solver, samples, steps]:
+            fit(solver, int(samples), int(steps))
+        case _:
+            parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+            parser.add_argument("--samples", type=int, nargs="+", default=[20_000])
+            parser.add_argument("--steps", type=int, default=5)
+            bench, options = Bench.from_arguments("probe", parser, packages=("scikit-learn", "scipy"))
+            with bench:
+                for samples in options.samples:
+                    measure(bench, samples, options.steps)
+                bench.write()
 
 
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["--one"]:
-        measure(sys.argv[2], int(sys.argv[3]), int(sys.argv[4]), sys.argv[5])
-    else:
-        main()
+    main()

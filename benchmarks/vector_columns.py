@@ -1,19 +1,25 @@
 """The column of vectors as `Array2D` and as nested lists: what `datasets` takes to prepare it and to read it.
 
-    python benchmarks/vector_columns.py [python of another version of `datasets` …]
+    .venv/bin/python benchmarks/vector_columns.py [--samples 2000] [--rounds 3]
 
-CPU seconds for 2,000 samples of (10, 512) float16: `load_dataset`; 300 rows one by one, and all by 100, as NumPy.
+2,000 samples of (10, 512) float16, by the version of `datasets` of the project, and by those that `make bench-peers`
+installs: 2.21, the oldest one that cards name, and 3.6. The rate is that of `load_dataset`; figures are the seconds of
+reading 300 rows one by one, and all by 100, as NumPy; facts say what the vectors are, read and streamed.
 """
 
 from __future__ import annotations
 
-import subprocess
+import argparse
 import sys
-import tempfile
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from benchmarks.harness.machine import versions
+from benchmarks.harness.peers import SCRIPTS, peer_python, why_absent
+from benchmarks.harness.rounds import Bench, Command
+
+ENVIRONMENTS = ("datasets-2.21", "datasets-3.6")
 ARRAY2D = """  - name: npy
     dtype:
       array2_d:
@@ -27,45 +33,55 @@ NESTED = """  - name: npy
       list: float16
       length: 512
 """
-READ = """
-import sys, tempfile, time
-import datasets
-datasets.disable_progress_bars()
-with tempfile.TemporaryDirectory() as cache:
-    start = time.process_time()
-    rows = datasets.load_dataset(sys.argv[1], split="train", cache_dir=cache)
-    prepared = time.process_time()
-    rows = rows.with_format("numpy")
-    first = [rows[i]["npy"] for i in range(300)][0]
-    by_one = time.process_time()
-    for batch in rows.iter(100):
-        batch["npy"]
-    by_100 = time.process_time()
-    streamed = next(iter(datasets.load_dataset(sys.argv[1], split="train", streaming=True, cache_dir=cache)))["npy"]
-kinds = f"{first.dtype} {first.shape}, streamed {type(streamed).__name__} {getattr(streamed, 'dtype', '')}"
-times = f"{prepared - start:6.2f} {by_one - prepared:6.2f} {by_100 - by_one:6.2f}"
-print(f"{datasets.__version__:8} {sys.argv[2]:8} {times}  {kinds}")
-"""
+
+
+def make_nested(folder: Path, source: Path) -> Path:
+    """The same dataset with nested lists in its card.
+
+    Raises:
+        ValueError: The card of the source has no `Array2D` of 512 dimensions.
+    """
+    folder.mkdir(parents=True)
+    for path in source.iterdir():
+        (folder / path.name).hardlink_to(path)
+    card = (source / "README.md").read_text(encoding="utf-8")
+    if ARRAY2D not in card:
+        raise ValueError(f"the card does not have\n{ARRAY2D}")
+    (folder / "README.md").unlink()
+    (folder / "README.md").write_text(card.replace(ARRAY2D, NESTED), encoding="utf-8")
+    return folder
+
+
+def measure(bench: Bench, title: str, python: str, absent: str, folders: dict[str, Path], samples: int) -> None:
+    """The case of one version of `datasets`."""
+    script, env = str(SCRIPTS / "vector_columns.py"), {"HF_HUB_OFFLINE": "1"}
+    commands = [
+        Command(way, "ours" if way == "Array2D" else "peer", [python, script, str(folder)], env=env, absent=absent)
+        for way, folder in folders.items()
+    ]
+    case = bench.case(title, "samples", samples, commands)
+    for one in case.contenders:
+        if one.runs:
+            case.figures[f"s one by one, {one.name}"] = one.facts["one_by_one_s"]
+            case.figures[f"s by 100, {one.name}"] = one.facts["batches_s"]
 
 
 def main() -> None:
-    """Prints a line for each version and column."""
-    from tests.builders import conftest
+    """Measures, prints, keeps."""
+    from benchmarks.harness.datasets import make_packed
 
-    pythons = sys.argv[1:] or [sys.executable]
-    conftest.rows = lambda split, i: 10
-    print("datasets column   prepare  rows  by 100")
-    with tempfile.TemporaryDirectory() as temporary:
-        for name, column in (("Array2D", ARRAY2D), ("lists", NESTED)):
-            folder = conftest.write_dataset(
-                Path(temporary, name), {"train": 2000, "val": 1, "test": 1}, per_shard=1000, dim=512
-            )
-            readme = folder / "README.md"
-            assert ARRAY2D in readme.read_text()
-            readme.write_text(readme.read_text().replace(ARRAY2D, column))
-        for python in pythons:
-            for name in ("Array2D", "lists"):
-                subprocess.run([python, "-c", READ, str(Path(temporary, name)), name], check=True)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--samples", type=int, default=2_000)
+    bench, options = Bench.from_arguments("vector_columns", parser)
+    with bench:
+        packed = make_packed(bench.temporary / "CLIP-Array2D", options.samples, per_shard=1_000)
+        folders = {"Array2D": packed, "nested lists": make_nested(bench.temporary / "CLIP-Nested", packed)}
+        environments = {name: (peer_python(name), why_absent("datasets", name)) for name in ENVIRONMENTS}
+        for name, (python, absent) in {"project": (sys.executable, ""), **environments}.items():
+            version = name if absent else f"datasets-{versions(python, ('datasets',))['datasets']}"
+            title = f"{options.samples:,} samples prepared by {version.replace('-', ' ')}"
+            measure(bench, title, python, absent, folders, options.samples)
+        bench.write()
 
 
 if __name__ == "__main__":

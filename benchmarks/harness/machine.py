@@ -11,6 +11,26 @@ from pathlib import Path
 from typing import Any
 
 FLAGS = ("amx_bf16", "amx_int8", "avx512_bf16", "avx512_fp16", "avx512f", "avx2")
+PACKAGES = (
+    "torch",
+    "transformers",
+    "numpy",
+    "av",
+    "pyarrow",
+    "openvino",
+    "webdataset",
+    "datasets",
+    "daft",
+    "dinotool",
+    "clip-video-encode",
+    "open-clip-torch",
+    "torchcodec",
+    "decord",
+    "opencv-python-headless",
+    "litdata",
+)
+"""Those whose versions every result keeps."""
+
 VERSIONS = """
 import json, platform, sys
 from importlib.metadata import PackageNotFoundError, version

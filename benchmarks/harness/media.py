@@ -6,7 +6,10 @@ import os
 import shutil
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import torch
 
 RATE = 25
 OPTIONS: dict[str, dict[str, str]] = {
@@ -97,6 +100,20 @@ def make_clip_model(folder: Path, size: str = "B/32") -> Path:
     edge = vision.get("image_size", 224)
     CLIPImageProcessor(size={"shortest_edge": edge}, crop_size={"height": edge, "width": edge}).save_pretrained(folder)
     return folder
+
+
+def random_vae(device: str, dtype: torch.dtype) -> Any:
+    """CogVideoX's encoder of latents with random weights, ready to encode; it has no decoder."""
+    import torch
+    from diffusers import AutoencoderKLCogVideoX
+    from diffusers.utils import logging
+
+    logging.set_verbosity_error()  # that the cast to bfloat16 is for the whole model
+    torch.manual_seed(0)
+    kind: Any = AutoencoderKLCogVideoX  # diffusers has no types
+    vae = kind()
+    vae.decoder = None
+    return vae.to(device, dtype).eval()
 
 
 def make_images(folder: Path, count: int, classes: int = 20) -> Path:

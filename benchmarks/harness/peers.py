@@ -6,6 +6,7 @@ PEERS=/data/peers make bench-peers          # elsewhere than in .venv-peers
 from __future__ import annotations
 
 import functools
+import importlib.util
 import os
 import re
 import subprocess
@@ -56,3 +57,13 @@ def why_absent(module: str, environment: str = "torch") -> str:
     if done.returncode == 0:
         return ""
     return missing if log.is_file() else missing + (done.stderr.strip().splitlines() or ["it ended"])[-1]
+
+
+def why_missing(module: str, requirements: str) -> str:
+    """Why an optional package of the project cannot be used; empty where it is installed.
+
+    Args:
+        module: What is imported.
+        requirements: The file that installs it.
+    """
+    return "" if importlib.util.find_spec(module) else f"{module} is not installed ({requirements})"

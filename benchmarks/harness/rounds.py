@@ -24,10 +24,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from benchmarks.harness.machine import machine, versions
+from benchmarks.harness.machine import PACKAGES, machine, versions
 from benchmarks.harness.peers import PEERS, ROOT, peer_python
 from benchmarks.harness.process import CommandFailedError, Used, measure
 from benchmarks.harness.result import Case, Contender, Result, Role, Run, read_result, write_result
+from benchmarks.harness.table import lines
 from preprocess.console import table
 
 FOREIGN_LIMIT = 0.05
@@ -37,25 +38,6 @@ OUT = "{out}"
 
 SHORT_S = 1.0
 """The kernel counts busy time in ticks of 10 ms on each core: a shorter run is not judged by it."""
-
-PACKAGES = (
-    "torch",
-    "transformers",
-    "numpy",
-    "av",
-    "pyarrow",
-    "openvino",
-    "webdataset",
-    "datasets",
-    "daft",
-    "dinotool",
-    "clip-video-encode",
-    "open-clip-torch",
-    "torchcodec",
-    "decord",
-    "opencv-python-headless",
-    "litdata",
-)
 
 
 @dataclass(frozen=True)
@@ -86,18 +68,34 @@ class Bench:
         results: Path,
         only: Sequence[str] = ("",),
         add: bool = False,
+        packages: Sequence[str] = (),
     ) -> None:
         self.time_limit_s = time_limit_s
         self.name, self.rounds, self.warmup, self.repeats = name, rounds, warmup, repeats
         self.results, self.only, self.add = results, only, add
+        self.packages = (*PACKAGES, *packages)
         self.cases: list[Case] = []
         self.temporary = Path(tempfile.mkdtemp(prefix=f"bench-{name}-"))
 
     @classmethod
     def from_arguments(
-        cls, name: str, parser: argparse.ArgumentParser, *, rounds: int = 3, warmup: bool = False
+        cls,
+        name: str,
+        parser: argparse.ArgumentParser,
+        *,
+        rounds: int = 3,
+        warmup: bool = False,
+        packages: Sequence[str] = (),
     ) -> tuple[Bench, argparse.Namespace]:
-        """Adds the options that all benchmarks share, and parses the command line."""
+        """Adds the options that all benchmarks share, and parses the command line.
+
+        Args:
+            name: Of the result.
+            parser: Of the benchmark's own options.
+            rounds: Default of `--rounds`.
+            warmup: Default of `--warmup`.
+            packages: Further packages whose versions are kept.
+        """
         parser.add_argument("--rounds", type=int, default=rounds, help="runs of each contender, in turn")
         parser.add_argument(
             "--warmup", action=argparse.BooleanOptionalAction, default=warmup, help="a round not counted"
@@ -121,6 +119,7 @@ class Bench:
             results=options.results,
             only=options.only,
             add=options.add,
+            packages=packages,
         )
         made._result()  # what `--add` cannot be added to is refused before hours of measuring
         return made, options
@@ -251,7 +250,7 @@ class Bench:
             self.name,
             datetime.datetime.fromtimestamp(time.time(), datetime.UTC).date().isoformat(),
             machine(),
-            {name: versions(path, PACKAGES) for name, path in environments.items() if Path(path).is_file()},
+            {name: versions(path, self.packages) for name, path in environments.items() if Path(path).is_file()},
             tuple(self.cases),
         )
         return with_cases_of(self.results, result) if self.add else result
@@ -280,32 +279,3 @@ def _cause(message: str) -> str:
     lines = [line.strip() for line in message.splitlines() if line.strip()]
     named = [line for line in lines if re.search(r"error|exit code|did not end", line, re.IGNORECASE)]
     return (named or lines or ["?"])[-1][-300:]
-
-
-def lines(case: Case) -> list[tuple[object, ...]]:
-    """The rows of the printed table: the best peer is what the ratios refer to."""
-    from benchmarks.harness.result import ratio
-
-    peer = case.best("peer")
-    rows: list[tuple[object, ...]] = [
-        ("", f"{case.unit}/s", "seconds", f"CPU s/{case.unit.rstrip('s')}", "MB", "× best peer (range)")
-    ]
-    for one in case.contenders:
-        if not one.runs:
-            rows.append((one.name, one.absent[:80] or "-", "", "", "", ""))
-            continue
-        spread = ratio(one, peer) if peer else None
-        compared = f"{spread.median:.2f} ({spread.least:.2f} to {spread.most:.2f})" if spread else ""
-        if peer is one:
-            compared = "best peer"
-        rows.append(
-            (
-                one.name,
-                f"{one.rate:,.2f}",
-                f"{one.seconds:.3f}",
-                f"{one.cpu_per_unit_s:.4g}",
-                f"{one.peak_mb:,.0f}",
-                compared,
-            )
-        )
-    return rows

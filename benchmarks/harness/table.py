@@ -12,7 +12,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
 
 from benchmarks.harness.peers import ROOT
-from benchmarks.harness.result import Case, Contender, Result, results_in
+from benchmarks.harness.result import Case, Contender, Result, ratio, results_in
 
 BEGIN, END = "<!-- benchmarks -->\n", "<!-- /benchmarks -->"
 HEAD = (
@@ -41,6 +41,33 @@ def row(case: Case) -> str:
         also.append("other processes ran meanwhile")
     cells = [case.title, _speed(ours, case), _speed(peer, case), compared, memory, "; ".join(also)]
     return "| " + " | ".join(_cell(cell) for cell in cells) + " |"
+
+
+def lines(case: Case) -> list[tuple[object, ...]]:
+    """The rows of the printed table: the best peer is what the ratios refer to."""
+    peer = case.best("peer")
+    rows: list[tuple[object, ...]] = [
+        ("", f"{case.unit}/s", "seconds", f"CPU s/{case.unit.rstrip('s')}", "MB", "× best peer (range)")
+    ]
+    for one in case.contenders:
+        if not one.runs:
+            rows.append((one.name, one.absent[:80] or "-", "", "", "", ""))
+            continue
+        spread = ratio(one, peer) if peer else None
+        compared = f"{spread.median:.2f} ({spread.least:.2f} to {spread.most:.2f})" if spread else ""
+        if peer is one:
+            compared = "best peer"
+        rows.append(
+            (
+                one.name,
+                f"{one.rate:,.2f}",
+                f"{one.seconds:.3f}",
+                f"{one.cpu_per_unit_s:.4g}",
+                f"{one.peak_mb:,.0f}",
+                compared,
+            )
+        )
+    return rows
 
 
 def with_table(page: str, table: str) -> str:

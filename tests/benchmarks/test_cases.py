@@ -1,21 +1,29 @@
-"""What single benchmarks compute and make: exponents, long videos, a Hub cache, frames to decode, a verdict on int8."""
+"""What single benchmarks compute and make: exponents, videos, datasets, frames, what peers find, a verdict."""
 
 from __future__ import annotations
 
+import json
+import sys
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
+from benchmarks import diff, index_kinetics, latent_chunks, probe, search, vector_columns
 from benchmarks.decode import wanted_numbers
 from benchmarks.gpu import busy_percent
 from benchmarks.growth import exponent
 from benchmarks.harness import fidelity
-from benchmarks.harness.datasets import as_hub_cache, make_packed
+from benchmarks.harness.datasets import as_hub_cache, keys, make_packed, triples
 from benchmarks.harness.media import repeat_video
+from benchmarks.harness.result import read_result
 from benchmarks.int8 import FASTEST, JUDGED, failures, verdict
+from builders.diff_index import common
 from builders.torch_reader import EmbeddingReader
+from explorer.index import open_index
 from preprocess.media.sampling import Sampling
 from preprocess.media.video import read_video
 from tests.media_files import write_video
@@ -59,6 +67,92 @@ def test_a_hub_cache_is_read_as_the_folder(tmp_path: Path) -> None:
     )
     assert one == other
     assert sum(map(len, one)) == 30
+
+
+def test_vectors_around_centers_are_as_near_to_each_other_as_is_said() -> None:
+    pairs = np.stack([triple.vectors for _, triple in triples(keys(100), rows=2, dim=256, dtype="float32", centers=50)])
+    directions = pairs / np.linalg.norm(pairs, axis=2, keepdims=True)
+    assert np.mean((directions[:, 0] * directions[:, 1]).sum(axis=1)) == pytest.approx(0.5, abs=0.03)
+
+
+def test_the_peer_finds_the_changes_that_diff_finds(tmp_path: Path) -> None:
+    made = {"per_shard": 7, "shuffle": True, "rows": 2, "dim": 8}
+    folders = [make_packed(tmp_path / name / "CLIP-Bench", 30, seed=i, **made) for i, name in enumerate(("old", "new"))]
+    ours, by_hand = diff.diff_ours(*folders), diff.diff_by_hand(*folders)
+    assert ours["changed"] == by_hand["changed"] == 30
+    assert ours["lowest"] == pytest.approx(by_hand["lowest"], abs=1e-5)
+
+
+def test_the_join_of_pyarrow_finds_the_places_that_diff_finds() -> None:
+    old, new = diff.random_table(50, 1)[:40], diff.random_table(50, 2)[5:]
+    for mine, theirs in zip(common(old, new), diff.match_arrow(old, new), strict=True):
+        assert len(mine) >= 30
+        assert mine.tolist() == theirs.tolist()
+
+
+@pytest.mark.filterwarnings("ignore:lbfgs failed to converge")
+def test_both_solvers_reach_the_same_loss(capsys: pytest.CaptureFixture[str]) -> None:
+    for solver in ("cpu", "scikit-learn"):
+        probe.fit(solver, 1_400, 3)
+    ours, peer = (json.loads(line)["facts"]["loss"] for line in capsys.readouterr().out.splitlines())
+    assert ours == pytest.approx(peer, rel=1e-3)
+    assert ours < np.log(probe.CLASSES) / 2
+
+
+def test_all_ways_of_searching_find_the_row_that_is_searched_for(tmp_path: Path) -> None:
+    pytest.importorskip("faiss")
+    index = open_index(str(make_packed(tmp_path / "CLIP-Bench", 60, centers=20)), tmp_path / "index")
+    row = 123
+    vector = index.vectors[row].astype(np.float32)
+    hits: Any = search.exact(index)(vector)
+    assert hits[0].number == row // 10
+    for way in (search.one_pass(index, "float16"), search.one_pass(index, "bfloat16")):
+        scores: Any = way(vector)
+        assert torch.cat(scores).argmax() == row
+    numbers: Any = search.approximate(index)(vector)
+    assert numbers[0] == row // 10
+    for way in (search.all_rows_of_faiss(index), search.lists_of_faiss(index)):
+        found: Any = way(vector)
+        assert found[1][0, 0] == row
+
+
+def test_distances_are_relative_to_the_spread_of_the_single_pass() -> None:
+    single = 3 * torch.randn(4, 16, 8, 8, generator=torch.Generator().manual_seed(0))
+    assert latent_chunks.distances(single, single) == pytest.approx(
+        {"mean_distance": 0, "max_distance": 0, "cosine": 1}, abs=1e-6
+    )
+    apart = latent_chunks.distances(single + single.std(), single)
+    assert apart["mean_distance"] == pytest.approx(1, abs=1e-3)
+    assert apart["cosine"] < 0.8
+
+
+def test_only_the_card_tells_nested_lists_from_array2d(tmp_path: Path) -> None:
+    packed = make_packed(tmp_path / "CLIP-Bench", 3)
+    nested = vector_columns.make_nested(tmp_path / "CLIP-Nested", packed)
+    other = [path.name for path in packed.iterdir() if path.read_bytes() != (nested / path.name).read_bytes()]
+    assert other == ["README.md"]
+    with pytest.raises(ValueError, match="array2_d"):
+        vector_columns.make_nested(tmp_path / "again", nested)
+
+
+SMALL = {
+    diff: ["--samples", "20", "--table-rows", "100"],
+    index_kinetics: ["--rows", "30", "--files", "20"],
+}
+
+
+@pytest.mark.parametrize("module", SMALL, ids=lambda module: module.__name__.rpartition(".")[2])
+def test_a_benchmark_keeps_what_it_measured(
+    module: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = ["--rounds", "1", "--repeats", "0", "--results", str(tmp_path)]
+    monkeypatch.setattr(sys, "argv", ["bench", *SMALL[module], *options])
+    module.main()
+    (path,) = tmp_path.iterdir()
+    for case in read_result(path).cases:
+        assert case.contenders[0].role == "ours"
+        assert len(case.contenders) == 2
+        assert all(one.runs and one.counted[0].units in (20, 30, 100) for one in case.contenders)
 
 
 def test_the_mean_is_subtracted_from_both_before_centered_cosines() -> None:

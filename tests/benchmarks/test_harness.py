@@ -240,7 +240,7 @@ def test_contenders_run_in_turn_and_say_their_own_time(tmp_path: Path, monkeypat
     """Without repetitions: the tests beside this one disturb it as much as they like."""
     options = ["--rounds", "2", "--warmup", "--repeats", "0", "--results", str(tmp_path / "results")]
     monkeypatch.setattr(sys, "argv", ["bench", *options])
-    bench, _ = Bench.from_arguments("turns", argparse.ArgumentParser())
+    bench, _ = Bench.from_arguments("turns", argparse.ArgumentParser(), packages=("pytest",))
     with bench:
         case = bench.case("things", "things", 1, commands_that_log(tmp_path / "log"))
         found = read_result(bench.write())
@@ -248,6 +248,7 @@ def test_contenders_run_in_turn_and_say_their_own_time(tmp_path: Path, monkeypat
     assert case.contenders[0].rate == 4.0
     assert [one.absent for one in found.cases[0].contenders] == ["", "", "fails: exit code 1: no codec"]
     assert len(found.cases[0].contenders[0].runs) == 2
+    assert found.versions["project"]["pytest"] == pytest.__version__
 
 
 def test_a_disturbed_run_is_repeated_so_often_and_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -100,7 +100,7 @@ def test_both_solvers_reach_the_same_loss(capsys: pytest.CaptureFixture[str]) ->
 
 
 def test_all_ways_of_searching_find_the_row_that_is_searched_for(tmp_path: Path) -> None:
-    pytest.importorskip("faiss")
+    pytest.importorskip("faiss", reason="faiss is not installed: make dev")
     index = open_index(str(make_packed(tmp_path / "CLIP-Bench", 60, centers=20)), tmp_path / "index")
     row = 123
     vector = index.vectors[row].astype(np.float32)

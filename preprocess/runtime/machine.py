@@ -29,12 +29,22 @@ def grant(cores: int, memory: int | None = None) -> None:
 def memory_share(workers: int) -> int:
     """Bytes that one of `workers` processes may hold: an equal share of 80 % of the memory, at least 2 GiB.
 
-    Of a process that was granted some of the cores or of the memory, the workers share that.
+    Of a process that was granted some of the cores or of the memory, the workers share that; in a Slurm job, what the
+    job was given.
     """
-    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    granted = _granted_memory or total * min(1.0, usable_cores() / _cores())
+    granted = _granted_memory or _memory() * min(1.0, usable_cores() / _cores())
     return max(_MIN_WORKER_MEMORY, int(granted * 0.8) // workers)
 
 
 def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _memory() -> int:
+    """Bytes of memory: this machine's, or less if this process is in a Slurm job that asked for less."""
+    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    per_node, per_cpu, cpus = (
+        int(value) if (value := os.environ.get(f"SLURM_{name}", "")).isdecimal() else 0
+        for name in ("MEM_PER_NODE", "MEM_PER_CPU", "CPUS_ON_NODE")
+    )
+    return min(total, (per_node or per_cpu * cpus) << 20 or total)  # Slurm counts in MiB

@@ -252,3 +252,27 @@ def test_defaults_are_resolved() -> None:
     assert RunOptions(workers=3).worker_count() == 3
     assert RunOptions(workers=3, memory_limit=10**9).worker_memory() == 10**9
     assert RunOptions(workers=1).worker_memory() >= RunOptions(workers=2).worker_memory() >= 2 << 30
+
+
+@pytest.mark.parametrize(
+    ("given", "share"),
+    [
+        ({"SLURM_MEM_PER_NODE": "4000"}, 3_355_443_200),
+        ({"SLURM_MEM_PER_CPU": "1000", "SLURM_CPUS_ON_NODE": "4"}, 3_355_443_200),
+        ({"SLURM_MEM_PER_NODE": "100"}, 2 << 30),
+        ({"SLURM_MEM_PER_NODE": str(10**9)}, None),
+        ({"SLURM_MEM_PER_NODE": "0"}, None),
+        ({"SLURM_MEM_PER_CPU": "1000"}, None),
+        ({"SLURM_CPUS_ON_NODE": "4"}, None),
+        ({"SLURM_MEM_PER_NODE": "UNLIMITED"}, None),
+    ],
+)
+def test_workers_share_the_memory_of_their_slurm_job(
+    given: dict[str, str], share: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("SLURM_MEM_PER_NODE", "SLURM_MEM_PER_CPU", "SLURM_CPUS_ON_NODE"):
+        monkeypatch.delenv(name, raising=False)
+    of_machine = RunOptions(workers=1).worker_memory()
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    assert RunOptions(workers=1).worker_memory() == (share or of_machine)

@@ -7,7 +7,6 @@ if __name__ == "__main__":
 
     interrupts.end_at_once()  # until `run` takes over
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,6 +16,7 @@ from builders.export_folder import SOURCE_FILE
 from preprocess.console import finite, human_bytes, new_app, run, table
 from preprocess.errors import UserError
 from preprocess.runtime.arguments import CpusPerActor, Executor, MemoryPerActor, in_bytes
+from preprocess.runtime.machine import usable_cores
 from preprocess.runtime.options import MAX_WORKERS, RunOptions
 from preprocess.storage import is_remote, location
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 app = new_app("Shards to the Hub and to other formats: verify, diff, push, stats, parquet, features.")
 
-CPUS = os.cpu_count() or 1
+CPUS = usable_cores()
 
 Folder = Annotated[
     str,

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import functools
+import math
 import os
+
+from preprocess.runtime import cgroup
 
 _MIN_WORKER_MEMORY = 2 << 30
 
@@ -11,7 +15,7 @@ _granted_memory: int | None = None
 
 
 def usable_cores() -> int:
-    """Cores this process may use, which in a container or on a cluster can be fewer than the machine has."""
+    """Cores this process may use; in a container or on a cluster, these can be fewer than the machine has."""
     return _granted or _cores()
 
 
@@ -29,22 +33,27 @@ def grant(cores: int, memory: int | None = None) -> None:
 def memory_share(workers: int) -> int:
     """Bytes that one of `workers` processes may hold: an equal share of 80 % of the memory, at least 2 GiB.
 
-    Of a process that was granted some of the cores or of the memory, the workers share that; in a Slurm job, what the
-    job was given.
+    Of a process that was granted some of the cores or of the memory, the workers share that; in a container or a Slurm
+    job, what that may use.
     """
     granted = _granted_memory or _memory() * min(1.0, usable_cores() / _cores())
     return max(_MIN_WORKER_MEMORY, int(granted * 0.8) // workers)
 
 
 def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    there = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(there, math.ceil(_limits().cores or there))
 
 
 def _memory() -> int:
-    """Bytes of memory: this machine's, or less if this process is in a Slurm job that asked for less."""
+    """Bytes of memory: this machine's, or less if this process is in a container or a Slurm job that has less."""
     total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     per_node, per_cpu, cpus = (
         int(value) if (value := os.environ.get(f"SLURM_{name}", "")).isdecimal() else 0
         for name in ("MEM_PER_NODE", "MEM_PER_CPU", "CPUS_ON_NODE")
     )
-    return min(total, (per_node or per_cpu * cpus) << 20 or total)  # Slurm counts in MiB
+    of_job = (per_node or per_cpu * cpus) << 20  # Slurm counts in MiB
+    return min(total, of_job or total, _limits().memory or total)
+
+
+_limits = functools.cache(cgroup.limits)

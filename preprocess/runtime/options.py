@@ -25,8 +25,8 @@ class RunOptions:
         device: `auto` (every GPU, else the CPU), `cpu`, `cuda` or `cuda:N`.
         batch_size: Rows per forward pass; None for the default of the device.
         time_limit_s: Seconds that one item may take.
-        memory_limit: Bytes that one worker may hold; None for an equal share of 80 % of the memory of the machine, or
-            of the Slurm job.
+        memory_limit: Bytes that one worker may hold; None for an equal share of 80 % of the memory of the machine,
+            the container or the Slurm job.
         retry: Reasons of rejects that are tried again.
         executor: Name of the executor; see `preprocess.runtime.executors`.
         cpus_per_actor: On a Ray cluster, cores of one actor; None for all of a machine, or its share of them by GPUs.

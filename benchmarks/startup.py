@@ -2,8 +2,9 @@
 
     .venv/bin/python benchmarks/startup.py [--clips 40] [--rounds 5]
 
-The first triple is there when the first batch has been encoded, by ViT-B/32 with random weights. What importing torch
-takes is the bound for an engine that needs it; that for one that needs torchvision and transformers, too, is beside it.
+The first triple is there when the first batch has been encoded, by ViT-B/32 with random weights. What comes before a
+batch is measured by an only image, in batches of one. What importing torch takes is the bound for an engine that needs
+it; that for one that needs torchvision and transformers, too, is beside it.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.encode import engines
-from benchmarks.harness.media import make_clip_model, make_clips
+from benchmarks.harness.media import make_clip_model, make_clips, make_images
 from benchmarks.harness.peers import ROOT
 from benchmarks.harness.rounds import OUT, Bench, Command
 
@@ -45,6 +46,17 @@ def first_triple(out: Path, argv: list[str]) -> None:
     print(json.dumps({"units": 1, "seconds": seconds}))
 
 
+def contenders(raw: Path, model: Path, *more: str) -> list[Command]:
+    """`encode` of a folder, by each engine."""
+    watch = [sys.executable, str(Path(__file__).resolve()), "--first", OUT]
+    encode = [sys.executable, "-m", "preprocess", "encode", "folder", "--raw", str(raw), "--model", str(model)]
+    line = [*watch, *encode, "--out", OUT, *more]
+    return [
+        Command(f"ours, {engine}", "ours", line if engine == "torch" else [*line, "--engine", engine])
+        for engine in engines()
+    ]
+
+
 def main() -> None:
     """Measures, prints, keeps."""
     if sys.argv[1:2] == ["--first"]:
@@ -57,21 +69,14 @@ def main() -> None:
         listed = Command("ours", "ours", [sys.executable, "-m", "preprocess", "list"])
         bench.case("python -m preprocess list", "lists", 1, [listed], show="seconds")
         model = make_clip_model(bench.temporary / "model")
-        videos = bench.temporary / "videos"
+        videos, image = bench.temporary / "videos", bench.temporary / "image"
         make_clips(videos, options.clips)
-        watch = [sys.executable, str(Path(__file__).resolve()), "--first", OUT]
-        encode = [sys.executable, "-m", "preprocess", "encode", "folder", "--raw", str(videos), "--model", str(model)]
-        contenders = [
-            Command(
-                f"ours, {engine}",
-                "ours",
-                [*watch, *encode, "--out", OUT, *([] if engine == "torch" else ["--engine", engine])],
-            )
-            for engine in engines()
-        ]
-        for name, imported in IMPORTS.items():
-            contenders.append(Command(name, "bound", [sys.executable, "-c", f"import {imported}"]))
-        bench.case("start of encode to its first triple", "starts", 1, contenders, show="seconds")
+        make_images(image, 1)
+        bounds = [Command(name, "bound", [sys.executable, "-c", f"import {what}"]) for name, what in IMPORTS.items()]
+        ours = contenders(videos, model)
+        bench.case("start of encode to its first triple", "starts", 1, [*ours, *bounds], show="seconds")
+        ours = contenders(image, model, "--batch-size", "1")
+        bench.case("start of encode to the triple of an only image", "starts", 1, [*ours, *bounds], show="seconds")
         bench.write()
 
 

@@ -6,6 +6,8 @@ index.places[3]    [[31232, 10368], [42112, 25], [43008, 402]]    npy, txt, json
 
 from __future__ import annotations
 
+import functools
+import re
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +18,6 @@ from preprocess.errors import DamagedFileError
 from preprocess.formats import members
 from preprocess.formats.tar import BLOCK, TarTriple, iter_members
 from preprocess.storage import is_remote, mapped
-
-_USED = 163  # bytes of a header that say what the fast index needs
-_PLAIN = b"0" + bytes(6)  # a regular file with no link name: what follows byte 156 in every header that we write
 
 
 class ShardIndex:
@@ -67,24 +66,28 @@ def _fast_index(tar: memoryview) -> Index | None:
     """
     ids: list[str] = []
     places: list[int] = []  # first byte and size of each member, one after another
-    endings = [f".{extension}\0".encode() for extension in members.extensions()]
-    position, expected, count = 0, b"", len(endings)
-    while (header := bytes(tar[position : position + _USED]))[156:] == _PLAIN:
-        member = len(places) // 2 % count
-        if member == 0:
-            expected, _, _ = header.partition(b".")
-            if b"\0" in expected or not expected.isascii():
-                return None
-            ids.append(expected.decode())
-        digits = header[124:135]
-        if not header.startswith(expected + endings[member]) or digits.strip(b"01234567"):
+    headers = [_header(extension).match for extension in members.extensions()]
+    position, expected = 0, b""
+    while found := headers[len(places) // 2 % len(headers)](tar, position):
+        name, digits = found.groups()
+        if len(places) % (2 * len(headers)) == 0:
+            expected = name
+            ids.append(name.decode())
+        elif name != expected:
             return None
         size = int(digits, 8)
         places += (position + BLOCK, size)
         position += BLOCK + size + -size % BLOCK
     end = bytes(tar[position : position + BLOCK])
-    whole = len(end) == BLOCK and not any(end) and len(places) == 2 * count * len(ids)
-    return (ids, np.array(places, np.int64).reshape(-1, count, 2)) if whole else None
+    whole = len(end) == BLOCK and not any(end) and len(places) == 2 * len(headers) * len(ids)
+    return (ids, np.array(places, np.int64).reshape(-1, len(headers), 2)) if whole else None
+
+
+@functools.cache
+def _header(extension: str) -> re.Pattern[bytes]:
+    """The header of a member as we write it: its name, its size in octal digits, a regular file without a link name."""
+    name = rb"(?=([\x01-\x2d\x2f-\x7f]+)\.%s\0)" % re.escape(extension.encode())
+    return re.compile(name + rb"(?s:.{124})([0-7]{11})(?s:.{21})0\0{6}")
 
 
 def _index(tar: memoryview, path: Path) -> Index:

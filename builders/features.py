@@ -8,10 +8,10 @@
 tars can read it, and Parquet, DuckDB and the Hub's viewer see typed columns.
 
 `npy` is `Array2D` and not a list of lists (`benchmarks/vector_columns.py` compares them). `datasets` 2.21 and 3.6
-prepare it in half the time. 5.2 prepares lists 15 % faster, but streams them as Python objects and not as float16
-arrays, and lists of a video without frames lose their width. In NumPy, both are float32. The price is that the Hub's
-Croissant has no field for it; that of the Parquet of rows has one. A table of samples cannot be a config beside the
-tars: every version of `datasets` takes the format of all configs from the first one.
+prepare it in half the time. 5.2 prepares both in about the same time, but streams lists as Python objects and not as
+float16 arrays, and lists of a video without frames lose their width. In NumPy, both are float32. The price is that the
+Hub's Croissant has no field for it; that of the Parquet of rows has one. A table of samples cannot be a config beside
+the tars: every version of `datasets` takes the format of all configs from the first one.
 """
 
 from __future__ import annotations

@@ -258,6 +258,12 @@ def test_the_fast_index_is_the_slow_one(make_dataset: Any):
     assert np.array_equal(fast[1], slow[1])
 
 
+@pytest.mark.parametrize("names", [("a.npy", "b.txt", "a.json"), ("a.npy", "a.json", "a.txt"), ("a.npy", "a.txt")])
+def test_what_is_not_laid_out_as_ours_is_left_to_the_slow_index(names: tuple[str, ...]):
+    tar = b"".join(member(name, b"x") for name in names)
+    assert shard_index._fast_index(memoryview(tar + end_of_archive(len(tar)))) is None
+
+
 @pytest.mark.parametrize("tar_format", [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
 @pytest.mark.parametrize("long", [False, True])
 def test_older_tars(tmp_path: Path, tar_format: int, long: bool):

@@ -96,7 +96,7 @@ def azure_server() -> Iterator[str]:
     with subprocess.Popen(line, stdout=subprocess.PIPE, text=True, env=accounts) as server:
         try:
             assert server.stdout is not None
-            address = next(found[1] for line in server.stdout if (found := _LISTENS.search(line)))
+            address = next(found[1] for printed in server.stdout if (found := _LISTENS.search(printed)))
             account = f"AccountName={name};AccountKey={key};BlobEndpoint={address}/{name}"
             with environment(AZURE_STORAGE_CONNECTION_STRING=f"DefaultEndpointsProtocol=http;{account}"):
                 fsspec.filesystem("az", use_listings_cache=False).mkdir(BUCKET)

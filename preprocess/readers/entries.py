@@ -59,7 +59,7 @@ class RepeatedNames:
 
 
 class EntryFile(Generic[Entry]):
-    """EntryFile in a temporary file, in the order in which they were added.
+    """Entries in a temporary file, in the order in which they were added.
 
     Args:
         kind: A NamedTuple; tuples among its values come back as lists.

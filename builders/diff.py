@@ -244,10 +244,9 @@ def _differing(old: Row, new: Row) -> Iterator[str]:
     for member, before, after in zip(members.MEMBERS, old.triple.parts, new.triple.parts, strict=True):
         if before != after and member.extension != "json":
             yield member.extension
-    keys = [key for key in dict.fromkeys([*old.meta, *new.meta]) if not _equal(old.meta, new.meta, key)]
-    yield from keys
-    if not keys and old.triple.json != new.triple.json:
-        yield "json"  # the same values in another order or notation
+    if old.triple.json != new.triple.json:
+        keys = [key for key in dict.fromkeys([*old.meta, *new.meta]) if not _equal(old.meta, new.meta, key)]
+        yield from keys or ["json"]  # the same values in another order or notation
 
 
 def _equal(old: JSON, new: JSON, key: str) -> bool:
@@ -283,8 +282,10 @@ def row_cosines(
     """
     if old.shape[1] != new.shape[1]:
         return np.empty(0)
-    _, mine, theirs = np.intersect1d(old_times_s, new_times_s, return_indices=True)
-    a, b = old[mine].astype(np.float64), new[theirs].astype(np.float64)
+    if not np.array_equal(old_times_s, new_times_s):
+        _, mine, theirs = np.intersect1d(old_times_s, new_times_s, return_indices=True)
+        old, new = old[mine], new[theirs]
+    a, b = old.astype(np.float64), new.astype(np.float64)
     lengths = np.linalg.norm(a, axis=1), np.linalg.norm(b, axis=1)
     product = lengths[0] * lengths[1]
     cosines: NDArray[np.float64] = np.divide((a * b).sum(axis=1), product, out=np.zeros(len(a)), where=product > 0)

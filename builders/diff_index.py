@@ -13,7 +13,7 @@ import hashlib
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -87,6 +87,11 @@ class Dataset:
         if files and (match := HF_URL.fullmatch(self.address)):
             local_folder(f"hf://datasets/{match[1]}@{self.folder.name}", only=files)
 
+    @cached_property
+    def tars(self) -> list[Path]:
+        """Its tars, in the order of the manifest."""
+        return [self.folder / shard["file"] for shard in self.manifest["shards"]]
+
     @property
     def rows(self) -> int:
         """How many current rows it has."""
@@ -98,8 +103,8 @@ class Dataset:
         Raises:
             DamagedFileError: Something else is there.
         """
-        shard = self.manifest["shards"][int(row["tar"])]
-        path = self.folder / shard["file"]
+        tar = int(row["tar"])
+        shard, path = self.manifest["shards"][tar], self.tars[tar]
         triple = next(iter_triples(_mapped(path)[int(row["offset"]) :], name=path))
         found = _row(triple, path, shard["split"])
         if _digest(_name(found).encode()) != bytes(row["key"]).ljust(16, b"\0"):  # NumPy drops zeros at the end
@@ -128,9 +133,9 @@ def _table(dataset: Dataset, other: Dataset) -> NDArray[Any]:
             parts.append(np.array(list(_rows_of(dataset, number, only)), ROW))
             bar.update(shard["bytes"])
     table = np.concatenate(parts)
-    ordered = np.sort(table["key"])
-    if (twice := np.flatnonzero(ordered[1:] == ordered[:-1])).size:
-        place = table[np.flatnonzero(table["key"] == ordered[twice[0]])[1]]
+    if _repeats(np.sort(_halves(table)[0])) and _repeats(ordered := np.sort(table["key"])):
+        twice = ordered[1:][ordered[1:] == ordered[:-1]]
+        place = table[np.flatnonzero(table["key"] == twice[0])[1]]
         row = dataset.read(place)
         raise DamagedFileError(dataset.address, row.where, f"another row has the key {row.key!r} too", _VERIFY)
     return table
@@ -152,7 +157,7 @@ def _wanted(dataset: Dataset, other: Dataset) -> Iterator[tuple[int, ShardEntry,
 def _rows_of(dataset: Dataset, number: int, only: frozenset[str] | None) -> Iterator[tuple[bytes, bytes, int, int]]:
     """The entries of one tar."""
     shard = dataset.manifest["shards"][number]
-    path = dataset.folder / shard["file"]
+    path = dataset.tars[number]
     try:
         index = ShardIndex(path, without=dataset.replaced)
     except FileNotFoundError:
@@ -192,7 +197,30 @@ def _mapped(path: Path) -> memoryview:
 
 
 def common(old: NDArray[Any], new: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Places of the rows of the same key in both tables, in the order of the new one."""
-    _, mine, theirs = np.intersect1d(old["key"], new["key"], assume_unique=True, return_indices=True)
-    order = np.argsort(theirs)
-    return mine[order], theirs[order]
+    """Places of the rows of the same key in both tables, in the order of the new one; each table has a key once."""
+    (halves, rest), (wanted, wanted_rest) = _halves(old), _halves(new)
+    order, asked = np.argsort(halves), np.argsort(wanted)
+    halves, wanted = halves[order], wanted[asked]
+    if _repeats(halves) or _repeats(wanted):  # different keys with the same half: expected once in 2**64 pairs
+        _, mine, theirs = np.intersect1d(old["key"], new["key"], assume_unique=True, return_indices=True)
+        again = np.argsort(theirs)
+        return mine[again], theirs[again]
+    at = np.searchsorted(halves, wanted)
+    at[at == len(halves)] = 0
+    there = halves[at] == wanted if len(halves) else np.zeros(len(wanted), bool)
+    found = np.full(len(new), -1)
+    found[asked[there]] = order[at[there]]
+    theirs = np.flatnonzero(found >= 0)
+    mine = found[theirs]
+    same = rest[mine] == wanted_rest[theirs]
+    return mine[same], theirs[same]
+
+
+def _halves(table: NDArray[Any]) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
+    """Both halves of each key as numbers, which NumPy sorts in a twentieth of the time of bytes."""
+    words = np.ascontiguousarray(table["key"]).view("<u8").reshape(-1, 2)
+    return words[:, 0].copy(), words[:, 1].copy()
+
+
+def _repeats(ordered: NDArray[Any]) -> bool:
+    return bool((ordered[1:] == ordered[:-1]).any())

@@ -15,8 +15,7 @@ from preprocess.addresses import public_address
 from preprocess.console import progress
 from preprocess.errors import UnknownNameError, UserError
 from preprocess.formats.generations import replaced_rows
-from preprocess.formats.manifest import MANIFEST_FILE
-from preprocess.formats.manifest import read as read_manifest
+from preprocess.formats.manifest import MANIFEST_FILE, read_appended
 from preprocess.formats.splits import SPLITS_FILE, read_splits
 from preprocess.samples import SPLITS, Split, canonical_json
 from preprocess.storage import Stamp, atomic_file, fingerprint, location, reaching
@@ -63,7 +62,7 @@ def replaced_ids(source: str | Path, cache_dir: str | Path | None = None) -> fro
     """Ids of the rows that later ones replace, for readers that give each sample once; arguments as `local_tars`.
 
     Raises:
-        UserError: The manifest is damaged, or is not that of the tars.
+        UserError: The manifest of an appended dataset is damaged, or is not that of the tars.
     """
     address = str(source)
     if address.startswith("hf://"):
@@ -78,7 +77,9 @@ def replaced_ids(source: str | Path, cache_dir: str | Path | None = None) -> fro
         folder = Path(address)
     if not (folder / MANIFEST_FILE).is_file():  # older datasets
         return frozenset()
-    manifest = read_manifest(folder / MANIFEST_FILE)
+    manifest = read_appended(folder / MANIFEST_FILE)
+    if manifest is None:
+        return frozenset()
     replaced = frozenset(replaced_rows(manifest))
     if replaced and read_splits(folder / SPLITS_FILE).keys() != {shard["file"] for shard in manifest["shards"]}:
         cause = f"{folder}: {SPLITS_FILE} and {MANIFEST_FILE} do not list the same tars"

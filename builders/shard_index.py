@@ -6,8 +6,9 @@ index.places[3]    [[31232, 10368], [42112, 25], [43008, 402]]    npy, txt, json
 
 from __future__ import annotations
 
-import functools
 import re
+from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -60,34 +61,65 @@ Index = tuple[list[str], NDArray[np.int64]]
 
 
 def _fast_index(tar: memoryview) -> Index | None:
-    """The index of a tar that is laid out as ours are; None of any other, which `_index` reads in five times the time.
+    """The index of a tar that is laid out as ours are; None of any other, which `_index` reads in ten times the time.
 
-    Looks at name, size and type of each header and nothing else: opening half a million samples takes seconds.
+    Only the headers are read, all of them in a few operations of NumPy: opening half a million samples takes a second.
+    Their checksums are left to `verify`.
     """
-    ids: list[str] = []
-    places: list[int] = []  # first byte and size of each member, one after another
-    headers = [_header(extension).match for extension in members.extensions()]
-    position, expected = 0, b""
-    while found := headers[len(places) // 2 % len(headers)](tar, position):
-        name, digits = found.groups()
-        if len(places) % (2 * len(headers)) == 0:
-            expected = name
-            ids.append(name.decode())
-        elif name != expected:
-            return None
-        size = int(digits, 8)
-        places += (position + BLOCK, size)
-        position += BLOCK + size + -size % BLOCK
-    end = bytes(tar[position : position + BLOCK])
-    whole = len(end) == BLOCK and not any(end) and len(places) == 2 * len(headers) * len(ids)
-    return (ids, np.array(places, np.int64).reshape(-1, len(headers), 2)) if whole else None
+    headers = np.frombuffer(tar, _HEADER, len(tar) // BLOCK)
+    blocks = _header_blocks(tar, headers)
+    names, digits = headers["name"][blocks].tolist(), headers["size"][blocks].view(np.uint8).reshape(-1, 11) - ord("0")
+    sizes = digits.astype(np.int64) @ 8 ** np.arange(10, -1, -1)
+    ends = blocks + 1 - -sizes // BLOCK
+    starts = np.concatenate(([0], ends))
+    end = bytes(tar[int(starts[-1]) * BLOCK :][:BLOCK])
+    if not (
+        np.array_equal(starts[:-1], blocks)
+        and end == bytes(BLOCK)
+        and (digits < 8).all()
+        and (headers["kind"][blocks] == ord("0")).all()
+        and not headers["prefix"][blocks].any()
+    ):
+        return None
+    suffixes = [f".{extension}".encode() for extension in members.extensions()]
+    ids = [name.removesuffix(suffixes[0]) for name in names[:: len(suffixes)]]
+    every_id = b"/".join(ids)
+    if names != [id_ + suffix for id_ in ids for suffix in suffixes] or not all(ids) or not every_id.isascii():
+        return None
+    if b"." in every_id or b"\0" in every_id or every_id.count(b"/") != max(len(ids) - 1, 0):
+        return None
+    places = np.stack(((blocks + 1) * BLOCK, sizes), axis=1).reshape(-1, len(suffixes), 2)
+    return every_id.decode().split("/") if ids else [], places
 
 
-@functools.cache
-def _header(extension: str) -> re.Pattern[bytes]:
-    """The header of a member as we write it: its name, its size in octal digits, a regular file without a link name."""
-    name = rb"(?=([\x01-\x2d\x2f-\x7f]+)\.%s\0)" % re.escape(extension.encode())
-    return re.compile(name + rb"(?s:.{124})([0-7]{11})(?s:.{21})0\0{6}")
+_HEADER = np.dtype(
+    {
+        "names": ["name", "size", "kind", "magic", "prefix"],
+        # `kind` has the first bytes of the link's name, which are 0 where there is none
+        "formats": ["S100", "S11", "<u8", "S5", "u1"],
+        "offsets": [0, 124, 156, 257, 345],
+        "itemsize": BLOCK,
+    }
+)
+_SIZE = re.compile(rb"[0-7]{11}")
+_SCAN_BLOCKS = 128
+"""64 KiB, which Linux maps at once: where a sample takes no more, looking at each block takes less time."""
+
+
+def _header_blocks(tar: memoryview, headers: NDArray[Any]) -> NDArray[np.int64]:
+    """Numbers of the blocks that are likely headers; that they are is for the caller to check."""
+    first = list(islice(_follow(tar), len(members.extensions()) + 1))
+    if first and first[-1] <= _SCAN_BLOCKS:
+        return np.flatnonzero(headers["magic"] == b"ustar")
+    return np.fromiter(_follow(tar), np.int64)
+
+
+def _follow(tar: memoryview) -> Iterator[int]:
+    """Numbers of the blocks with headers, each found by the size of the member before it."""
+    block = 0
+    while digits := _SIZE.match(tar, block * BLOCK + 124):
+        yield block
+        block += 1 - -int(digits[0], 8) // BLOCK
 
 
 def _index(tar: memoryview, path: Path) -> Index:

@@ -31,7 +31,7 @@ from builders.remote import local_tars, replaced_ids
 from builders.shard_index import ShardIndex
 from preprocess.errors import DamagedFileError, SettingsError, UnknownNameError, UserError
 from preprocess.formats.members import read_text
-from preprocess.formats.triples import Vectors, npy_vectors, parse_json
+from preprocess.formats.triples import Vectors, npy_vectors, parse_jsons
 
 Fit = Literal["cut", "resample"]
 Batch = dict[str, Any]
@@ -192,8 +192,8 @@ class EmbeddingReader(IterableDataset[Batch]):
             DamagedFileError: A `.json` is not an object.
         """
         if self.meta:
-            samples = zip(batch["meta"], batch.pop("tar"), batch["key"], strict=True)
-            batch["meta"] = [parse_json(data, f"{self._names[tar]}: {key}.json") for data, tar, key in samples]
+            tars, keys = batch.pop("tar"), batch["key"]
+            batch["meta"] = parse_jsons(batch["meta"], lambda i: f"{self._names[tars[i]]}: {keys[i]}.json")
         return batch
 
 
@@ -266,12 +266,17 @@ def collate(
     widths = {array.shape[1:] for array in arrays}
     if len(widths) != 1 or len(next(iter(widths))) != 1:
         raise DamagedFileError("batch", "", f"videos of widths {sorted(widths)}", "Run `python -m builders verify`.")
-    chosen = [array[rows_wanted(len(array), length, fit)] for array in arrays]
-    lengths = np.fromiter(map(len, chosen), np.int64, len(chosen))
+    lengths = np.fromiter(map(len, arrays), np.int64, len(arrays))
+    if length is not None and (fit != "cut" or lengths.max() > length):
+        arrays = [array[rows_wanted(len(array), length, fit)] for array in arrays]
+        lengths = np.fromiter(map(len, arrays), np.int64, len(arrays))
     longest = int(lengths.max()) if length is None else length
-    embeddings = _zeros((len(chosen), longest, *widths.pop()), np.result_type(*{a.dtype for a in arrays}))
-    for out, array in zip(embeddings.numpy(), chosen, strict=True):
-        out[: len(array)] = array
+    embeddings = _zeros((len(arrays), longest, *widths.pop()), np.result_type(*{a.dtype for a in arrays}))
+    if (lengths == longest).all():  # as of a dataset with a fixed number of frames: one call of NumPy
+        np.concatenate(arrays, out=embeddings.view(-1, embeddings.shape[2]).numpy())
+    else:
+        for out, array in zip(embeddings.numpy(), arrays, strict=True):
+            out[: len(array)] = array
     return embeddings, torch.from_numpy(np.arange(longest) < lengths[:, None])
 
 

@@ -3,8 +3,8 @@
 >>> Searcher(open_index("data/CLIP-Shapes")).find(query, k=1)
 [Hit(number=41, moment=Moment(start_s=3.5, end_s=8.5, score=0.893, …), first_s=4.0, best_s=6.0)]
 
-Rows are compared in blocks of 65,536 in float16, or in bfloat16 on CPUs that have instructions for it: enough to choose
-the videos to look at. The scores that are returned are computed from the stored rows in float32.
+Rows are compared in blocks of 65,536 in float16, or in bfloat16 on CPUs with AMX: enough to choose the videos to look
+at. The scores that are returned are computed from the stored rows in float32.
 """
 
 from __future__ import annotations
@@ -178,15 +178,15 @@ class Searcher:
 def _matrix(vectors: NDArray[np.float16]) -> Any:
     """The rows as a torch tensor: the mapped file itself, or a copy in bfloat16.
 
-    CPUs with instructions for bfloat16 (AMX, AVX-512) multiply it at the speed of memory, float16 at half of it. On
-    other CPUs both take the same time (`benchmarks/search.py`), and the file needs no second copy in memory.
+    AMX multiplies bfloat16 at the speed of memory, and float16 at half of it. Other CPUs take as long for float16, or
+    less (`benchmarks/search.py`: 0.6 of the time with AVX-512), and the file needs no second copy in memory.
     """
     import warnings
 
     import torch
 
-    from preprocess.encoders.devices import cpu_multiplies_bf16
+    from preprocess.encoders.devices import cpu_flags
 
     with warnings.catch_warnings(action="ignore"):  # the file is mapped read-only, and nothing writes to it
         rows = torch.from_numpy(np.asarray(vectors))
-    return rows.to(torch.bfloat16) if len(rows) >= LARGE_ROWS and cpu_multiplies_bf16() else rows
+    return rows.to(torch.bfloat16) if len(rows) >= LARGE_ROWS and "amx_bf16" in cpu_flags() else rows

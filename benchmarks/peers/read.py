@@ -193,7 +193,7 @@ if __name__ == "__main__":
     elif way != "bound":
         __import__("builders.torch_reader" if way == "ours" else way.replace("-", "_"))
     if way == "ours":
-        import pydantic  # noqa: F401 - which is imported when a manifest is read
+        import pydantic_core  # noqa: F401 - which is imported when the first JSON is read
     random.seed(0)
     ready = bound(folder, workers, shuffle) if way == "bound" else None  # with the places at hand
     began = time.perf_counter()

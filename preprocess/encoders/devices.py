@@ -84,8 +84,13 @@ def default_batch_size(spec: EncoderSpec, device: str) -> int:
 
 def cpu_multiplies_bf16() -> bool:
     """True where the CPU has AMX or AVX-512 instructions for bfloat16; without them bf16 is slower than fp32."""
+    return not cpu_flags().isdisjoint({"amx_bf16", "avx512_bf16"})
+
+
+def cpu_flags() -> frozenset[str]:
+    """Instruction sets of the CPU as Linux names them, such as `amx_bf16`; none on other systems."""
     cpuinfo = Path("/proc/cpuinfo")
     if not cpuinfo.is_file():
-        return False
+        return frozenset()
     flags = next((line for line in cpuinfo.read_text().splitlines() if line.startswith("flags")), "")
-    return bool({"amx_bf16", "avx512_bf16"} & set(flags.split()))
+    return frozenset(flags.split())

@@ -225,15 +225,24 @@ def read(path: Path) -> Manifest:
         UserError: The file does not exist.
         DamagedFileError: As `validate`.
     """
+    return validate(_load(path), path)
+
+
+def read_appended(path: Path) -> Manifest | None:
+    """As `read`, where the dataset was appended to; None, without validation, where it was packed at once."""
+    value = _load(path)
+    return None if isinstance(value, dict) and "generations" not in value else validate(value, path)
+
+
+def _load(path: Path) -> object:
     try:
         data = read_regular(path, _REMEDY)
     except FileNotFoundError:
         raise UserError(f"{path} does not exist", "Pack the dataset first; its manifest is written last.") from None
     try:
-        value = parse_json(data)
+        return parse_json(data)
     except ValueError as error:
         raise DamagedFileError(path, "", f"not JSON ({error})", _REMEDY) from None
-    return validate(value, path)
 
 
 def validate(value: object, name: object = MANIFEST_FILE) -> Manifest:

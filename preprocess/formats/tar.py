@@ -15,6 +15,7 @@ from __future__ import annotations
 import mmap
 import re
 import struct
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
@@ -273,11 +274,19 @@ def _checked_size(header: bytes, label: object, offset: int) -> int:
     n = int.from_bytes(size[1:], "big") if size[0] == 0x80 else _octal(size)
     if expected is None or n is None:
         raise _damaged(label, offset, "no tar header here")
-    if sum(header) - sum(checksum) + sum(b" " * 8) != expected:
+    if _sum(header[:256]) + _sum(header[256:]) - _sum(checksum) + _sum(b" " * 8) != expected:
         raise _damaged(label, offset, "the header's checksum is wrong")
     if n > _MAX_CLAIM:
         raise _damaged(label, offset, f"claims a file of {n:,} bytes")
     return n
+
+
+def _sum(data: bytes) -> int:
+    """Sum of at most 256 bytes, in a tenth of the time of `sum`.
+
+    Adler-32 from 0 has the sum modulo 65,521 in its lower half, and 256 bytes do not reach that.
+    """
+    return zlib.adler32(data, 0) & 0xFFFF
 
 
 def _octal(field: bytes) -> int | None:

@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Sequence
+import secrets
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from io import BytesIO
 from typing import Any
@@ -203,8 +204,7 @@ def npy_array(data: bytes | memoryview, name: object = ".npy") -> NDArray[Any]:
         raise DamagedFileError(name, "header", str(error), _REMEDY) from None
     if len(data) != start + size:
         raise DamagedFileError(name, "", f"should be {start + size:,} bytes, is {len(data):,}", _REMEDY)
-    array = np.frombuffer(data, dtype, offset=start) if size else np.empty(0, dtype)
-    return array.reshape(shape[::-1]).T if fortran else array.reshape(shape)
+    return np.ndarray(shape, dtype, data, start, order="F" if fortran else "C")
 
 
 def npy_vectors(data: bytes | memoryview, name: object = ".npy") -> Vectors:
@@ -229,6 +229,8 @@ def _npy_header(descr: str, shape: tuple[int, ...]) -> bytes:
 
 def _header_length(data: bytes | memoryview) -> int:
     """Bytes before the array; of anything that is not `.npy` this is garbage, which parsing refuses."""
+    if data[6:10] == b"\x01\0v\0":  # 118, in nearly every file: `np.save` pads what is before the array to 128 bytes
+        return 128
     if data[6:7] == b"\x01":
         return 10 + int.from_bytes(data[8:10], "little")
     return 12 + int.from_bytes(data[8:12], "little")
@@ -278,3 +280,29 @@ def parse_json(data: bytes | memoryview, name: object) -> JSON:
     if not isinstance(value, dict):
         raise DamagedFileError(name, "", f"should be a JSON object, is {type(value).__name__}", _REMEDY)
     return value
+
+
+def parse_jsons(contents: Sequence[bytes], name: Callable[[int], object]) -> list[JSON]:
+    """As `parse_json` for each of many, in two thirds of the time: all are parsed by one call.
+
+    What is put between them is a random number, so that no content can be read as the end of one and the beginning of
+    the next. Where anything is wrong, each is parsed on its own.
+
+    Args:
+        contents: One JSON object each.
+        name: What to call the one of this number in an error.
+
+    Raises:
+        DamagedFileError: As `parse_json`.
+    """
+    try:
+        values = validation.parse_json(b"[%s]" % (b",%d," % _BETWEEN).join(contents))
+    except ValueError:
+        values = []
+    objects, between = values[::2], values[1::2]
+    if len(objects) == len(contents) and between == [_BETWEEN] * len(between) and {type(o) for o in objects} == {dict}:
+        return list(objects)
+    return [parse_json(content, name(i)) for i, content in enumerate(contents)]
+
+
+_BETWEEN = 10**30 + secrets.randbelow(10**30)

@@ -255,6 +255,28 @@ def test_what_is_damaged_is_one_error(steps: list[Path], tmp_path: Path) -> None
         compare(str(tmp_path / "nowhere"), str(copy))
 
 
+@pytest.mark.parametrize("halves", [2**62, 3], ids=["different halves", "halves that repeat"])
+@pytest.mark.parametrize("sizes", [(400, 300), (0, 5), (5, 0), (0, 0)])
+def test_keys_are_matched_whatever_half_of_them_is_the_same(halves: int, sizes: tuple[int, int]) -> None:
+    random = np.random.default_rng(0)
+    words = np.stack([random.integers(halves, size=500), np.arange(500) << 40], axis=1).astype("<u8")
+    keys = words.copy().view("S16")[:, 0]
+    old, new = (np.zeros(size, diff_index.ROW) for size in sizes)
+    for table in (old, new):
+        table["key"] = random.permutation(keys)[: len(table)]
+    where = {key: place for place, key in enumerate(old["key"].tolist())}
+    expected = [(where[key], place) for place, key in enumerate(new["key"].tolist()) if key in where]
+    mine, theirs = diff_index.common(old, new)
+    assert list(zip(mine.tolist(), theirs.tolist(), strict=True)) == expected
+
+
+def test_different_keys_of_the_same_half_are_not_matched() -> None:
+    tables = [np.zeros(1, diff_index.ROW) for _ in range(2)]
+    for table, key in zip(tables, (b"a" * 16, b"a" * 8 + b"b" * 8), strict=True):
+        table["key"] = key
+    assert [places.tolist() for places in diff_index.common(*tables)] == [[], []]
+
+
 # --- the command ------------------------------------------------------------------------------------------------------
 
 

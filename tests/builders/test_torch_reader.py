@@ -80,6 +80,10 @@ def test_lengths():
     even, mask = collate(arrays, length=3, fit="resample")
     assert mask.all()
     assert even[:, :, 0].tolist() == [[0, 0, 0], [0, 2, 6], [0, 2, 4]]
+    same, mask = collate([arrays[1], arrays[1].astype(np.float32) + 0.25, arrays[1][::-1]], length=5)
+    assert mask.all()
+    assert same.dtype == torch.float32
+    assert same.tolist() == [arrays[1].tolist(), (arrays[1] + 0.25).tolist(), arrays[1][::-1].tolist()]
     _, mask = collate([arrays[0][:0], arrays[1]], length=2, fit="resample")
     assert mask.tolist() == [[False, False], [True, True]]
     with pytest.raises(DamagedFileError, match="widths"):
@@ -258,10 +262,63 @@ def test_the_fast_index_is_the_slow_one(make_dataset: Any):
     assert np.array_equal(fast[1], slow[1])
 
 
-@pytest.mark.parametrize("names", [("a.npy", "b.txt", "a.json"), ("a.npy", "a.json", "a.txt"), ("a.npy", "a.txt")])
-def test_what_is_not_laid_out_as_ours_is_left_to_the_slow_index(names: tuple[str, ...]):
-    tar = b"".join(member(name, b"x") for name in names)
+@pytest.mark.parametrize("size", [40, 200_000])
+def test_the_fast_index_of_small_and_of_large_samples(tmp_path: Path, size: int):
+    """Headers are found by looking at each block, or by following the sizes."""
+    tar = tmp_path / "0.tar"
+    contents = [(f"s{i}.{part}", bytes(size + i)) for i in range(4) for part in ("npy", "txt", "json")]
+    body = b"".join(member(name, data) for name, data in contents)
+    tar.write_bytes(body + end_of_archive(len(body)))
+    found = shard_index._fast_index(mapped(tar))
+    assert found is not None
+    assert found[0] == ["s0", "s1", "s2", "s3"]
+    with tarfile.open(tar) as reference:
+        assert found[1].reshape(-1, 2).tolist() == [[m.offset_data, m.size] for m in reference]
+
+
+TRIPLE = b"".join(member(f"a.{part}", b"x") for part in ("npy", "txt", "json"))
+
+
+@pytest.mark.parametrize(
+    "tar",
+    [
+        *(
+            b"".join(member(name, b"x") for name in names)
+            for names in [
+                ("a.npy", "b.txt", "a.json"),
+                ("a.npy", "a.json", "a.txt"),
+                ("a.npy", "a.txt"),
+                ("a.b.npy", "a.b.txt", "a.b.json"),
+                ("\xe9.npy", "\xe9.txt", "\xe9.json"),
+                (".npy", ".txt", ".json"),
+            ]
+        ),
+        TRIPLE.replace(b"a.", b"/."),
+        TRIPLE.replace(b"00000000001\0", b"00000000009\0"),
+        TRIPLE[:156] + b"5" + TRIPLE[157:],
+        TRIPLE[:157] + b"b" + TRIPLE[158:],
+        TRIPLE[:345] + b"b" + TRIPLE[346:],
+        TRIPLE[:-1024],
+        TRIPLE + bytes(512).replace(b"\0", b"x", 1),
+        member("a.npy", TRIPLE[1024:] + member("b.npy", b"x")) + member("b.txt", b"x") + member("b.json", b"x"),
+    ],
+    ids=lambda tar: repr(tar[:5]),
+)
+def test_what_is_not_laid_out_as_ours_is_left_to_the_slow_index(tar: bytes):
     assert shard_index._fast_index(memoryview(tar + end_of_archive(len(tar)))) is None
+
+
+def test_a_tar_that_ends_without_zeros_is_left_to_the_slow_index():
+    assert shard_index._fast_index(memoryview(TRIPLE)) is None
+    assert shard_index._fast_index(memoryview(TRIPLE + bytes(100))) is None
+
+
+def test_a_member_that_holds_a_header_is_no_header():
+    """A tar in a caption: whatever the fast index says of it, it is not that the caption's headers are samples."""
+    body = member("a.npy", b"x") + member("a.txt", TRIPLE) + member("a.json", b"{}")
+    tar = memoryview(body + end_of_archive(len(body)))
+    ids, places = shard_index._fast_index(tar) or shard_index._index(tar, Path("0.tar"))
+    assert (ids, places.tolist()) == (["a"], [[[512, 1], [1536, len(TRIPLE)], [1536 + len(TRIPLE) + 512, 2]]])
 
 
 @pytest.mark.parametrize("tar_format", [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])

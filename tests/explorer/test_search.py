@@ -37,17 +37,16 @@ def reference(index: Index, vector) -> list[tuple[int, float]]:
     return sorted(best, key=lambda pair: -pair[1])
 
 
-@pytest.mark.parametrize("bfloat16", [False, True])
+@pytest.mark.parametrize(("flag", "dtype"), [("avx512_bf16", "torch.float16"), ("amx_bf16", "torch.bfloat16")])
 def test_the_best_videos_are_those_of_an_exhaustive_comparison(
-    make_index: Make, monkeypatch: pytest.MonkeyPatch, bfloat16: bool
+    make_index: Make, monkeypatch: pytest.MonkeyPatch, flag: str, dtype: str
 ) -> None:
-    if bfloat16:
-        monkeypatch.setattr(searching, "LARGE_ROWS", 0)
-        monkeypatch.setattr(devices, "cpu_multiplies_bf16", lambda: True)
+    monkeypatch.setattr(searching, "LARGE_ROWS", 0)
+    monkeypatch.setattr(devices, "cpu_flags", lambda: frozenset({flag}))
     monkeypatch.setattr(searching, "BLOCK_ROWS", 64)
     index = make_index(samples(120), lambda i, s: directions(1 + i % 5, 32, i), dim=32)
     searcher = Searcher(index)
-    assert str(ExactShortlist(index)._rows.dtype) == ("torch.bfloat16" if bfloat16 else "torch.float16")
+    assert str(ExactShortlist(index)._rows.dtype) == dtype
     for seed in range(5):
         vector = unit(directions(1, 32, 1000 + seed)[0].astype(np.float32))
         expected = reference(index, vector)[:10]

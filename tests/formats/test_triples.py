@@ -15,7 +15,7 @@ from hypothesis.extra import numpy as hnp
 from preprocess.addresses import public_address
 from preprocess.errors import DamagedFileError, UnknownNameError
 from preprocess.formats import triple_files, triples
-from preprocess.formats.triples import META_KEYS, npy_array, npy_bytes, triple_meta
+from preprocess.formats.triples import META_KEYS, npy_array, npy_bytes, parse_jsons, triple_meta
 from preprocess.samples import Sample, Triple
 
 VECTORS = hnp.arrays(
@@ -59,6 +59,15 @@ def test_npy_in_fortran_order_and_version_2_are_read() -> None:
     buffer = io.BytesIO()
     np.lib.format.write_array(buffer, np.asfortranarray(values), version=(2, 0))
     np.testing.assert_array_equal(npy_array(buffer.getvalue()), values)
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_npy_whose_header_has_118_bytes_in_both_versions(version: int) -> None:
+    """What 118 bytes follow begins at 128 in version 1 alone."""
+    header = b"{'descr': '<f4', 'fortran_order': False, 'shape': (1, 2), }".ljust(117) + b"\n"
+    length = len(header).to_bytes(2 * version, "little")
+    data = b"\x93NUMPY" + bytes((version, 0)) + length + header + np.array([3, 4], np.float32).tobytes()
+    assert np.load(io.BytesIO(data)).tolist() == npy_array(data).tolist() == [[3, 4]]
 
 
 def test_npy_is_a_view() -> None:
@@ -231,3 +240,37 @@ def test_a_damaged_json_is_named(tmp_path: Path, data: bytes) -> None:
     (tmp_path / "train" / "k.json").write_bytes(data)
     with pytest.raises(DamagedFileError, match=r"train/k\.json"):
         triple_files.read_triple(tmp_path, "train", "k")
+
+
+def test_many_jsons_are_parsed_as_each_of_them() -> None:
+    contents = [f'{{"n": {i}, "caption": "\\u00e9}},{{"}}'.encode() for i in range(5)]
+    assert parse_jsons(contents, str) == [json.loads(content) for content in contents]
+    assert parse_jsons([b'{"deep": ' + b"[" * 195 + b"]" * 195 + b"}"], str)[0]["deep"] is not None
+    assert parse_jsons([], str) == []
+
+
+@pytest.mark.parametrize(
+    "contents",
+    [
+        [b'{"a": [{}', b"{}]}", b"{},{}"],
+        [b'{"a": [1', b"2]}", b"{},{},{}"],
+        [b"{},1,{}", b'{"a": 2', b"}"],
+        [b"{}", b"{},{}", b""],
+        [b"{}", b"3"],
+        [b"{}", b"{"],
+        [b"{}", b'{"a": 1e999}'],
+    ],
+    ids=str,
+)
+def test_of_many_jsons_the_damaged_one_is_named(contents: list[bytes]) -> None:
+    """Also where those beside it would complete it."""
+    damaged = next(i for i, content in enumerate(contents) if not is_object(content))
+    with pytest.raises(DamagedFileError, match=rf"number {damaged}\b"):
+        parse_jsons(contents, lambda i: f"number {i}")
+
+
+def is_object(content: bytes) -> bool:
+    try:
+        return isinstance(json.loads(content), dict) and b"999" not in content
+    except ValueError:
+        return False

@@ -69,7 +69,7 @@ def contenders(folder: Path, workers: int, shuffle: bool, prepared: dict[str, st
         if way == "clip-video-encode" and shuffle:
             reason = reason or "does not shuffle"
         found.append(Command(way, "peer", [peer_python(), script, way, *given], env=env, absent=reason))
-    if not workers and not shuffle and (folder.parent / "places.json").is_file():
+    if (folder.parent / "places.json").is_file():
         found.append(Command(BOUND, "bound", [sys.executable, script, "bound", *given], env=env))
     return found
 

@@ -110,6 +110,28 @@ def resolve(model: str, revision: str | None = None) -> ModelFiles:
     return _from_folder(model, snapshot.name, snapshot)
 
 
+def config_here(model: str) -> JSON:
+    """`config.json` of a model, as far as it is on this disk; empty where it must be downloaded, or is none.
+
+    Args:
+        model: As for `resolve`.
+
+    Raises:
+        UserError: The file is not a JSON object.
+    """
+    folder = Path(model).expanduser()
+    if folder.is_dir():
+        return read_json(folder / "config.json")
+    from huggingface_hub import try_to_load_from_cache
+    from huggingface_hub.errors import HFValidationError
+
+    try:
+        found = try_to_load_from_cache(model, "config.json")
+    except HFValidationError:
+        return {}
+    return read_json(Path(found)) if isinstance(found, str) else {}
+
+
 def _from_folder(name: str, revision: str | None, folder: Path) -> ModelFiles:
     weights = _weights(folder)
     if not weights or not (folder / "config.json").is_file():

@@ -11,11 +11,10 @@ import importlib
 import pkgutil
 import threading
 from collections.abc import Iterator
-from pathlib import Path
 
 from preprocess.encoders import families as package
 from preprocess.encoders.engines import Engine, check_engine_precision
-from preprocess.encoders.models import ModelFiles, read_json, resolve
+from preprocess.encoders.models import ModelFiles, config_here, resolve
 from preprocess.encoders.spec import Encoder, EncoderSpec, Family, NoTextTowerError, Precision, TextTower
 from preprocess.errors import UnknownNameError, UserError
 
@@ -76,11 +75,9 @@ def encoder_spec(files: ModelFiles) -> EncoderSpec:
 
 
 def known_family(model: str) -> Family | None:
-    """The family of a model by its name, where the name or a folder of this machine tells it; else None."""
+    """The family of a model by its name or by its config, where that is on this disk; else None."""
     named = next((one for one in families().values() if model in one.examples), None)
-    if named or not (config := Path(model).expanduser() / "config.json").is_file():
-        return named
-    return next((one for _, one in _serving(read_json(config).get("model_type"))), None)
+    return named or next((one for _, one in _serving(config_here(model).get("model_type"))), None)
 
 
 def family_title(model: str) -> str:

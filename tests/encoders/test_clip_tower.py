@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import huggingface_hub
 import numpy as np
 import pytest
 import torch
@@ -136,6 +137,18 @@ def test_a_process_that_encodes_with_clip_imports_torch_alone() -> None:
     assert ended.stdout.strip() == "[]"
 
 
+def test_a_model_in_the_cache_of_the_hub_is_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever its name, so that workers need not import for all families before they encode with one."""
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
+    repository = tmp_path / "models--me--tuned"
+    (snapshot := repository / "snapshots" / ("0" * 40)).mkdir(parents=True)
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text("0" * 40)
+    assert known_family("me/tuned") is None
+    MODELS["clip"](snapshot)
+    assert known_family("me/tuned") is known_family("tiny-clip")
+
+
 def test_workers_import_for_the_model_at_hand(tmp_path: Path) -> None:
     names = ["clip", "siglip"]
     for name in names:
@@ -145,5 +158,6 @@ def test_workers_import_for_the_model_at_hand(tmp_path: Path) -> None:
     assert model_modules([clip]) == ("preprocess.encoders.clip_tower",)
     assert "transformers.modeling_layers" in model_modules([clip, siglip])
     assert known_family("openai/clip-vit-large-patch14") is known_family("tiny-clip") is clip
-    assert known_family("org/unknown") is None
+    for unknown in ("org/unknown", "no/model/id", "../elsewhere", ""):
+        assert known_family(unknown) is None
     assert "transformers.modeling_layers" in model_modules([None])

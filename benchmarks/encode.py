@@ -72,7 +72,11 @@ def encode_all(paths: list[Path], model: str, engine: str, ready: Callable[[], o
 
 
 def multiply_all(paths: list[Path], model: str, engine: str, ready: Callable[[], object]) -> None:
-    """The products of the tower's matrices alone, by oneDNN: what no engine can leave out in this number format."""
+    """The products of the tower's matrices alone, by oneDNN: what no engine can leave out in this number format.
+
+    Of the last layer, whose only row that is used is that of the class token, the products after its attention are of
+    that row alone.
+    """
     import torch
 
     from preprocess.encoders.devices import choose_precision
@@ -85,8 +89,9 @@ def multiply_all(paths: list[Path], model: str, engine: str, ready: Callable[[],
     tokens = FRAMES_PER_BATCH * (patches + 1)
     shapes = [(width, width)] * 4 + [(width, wide), (wide, width)]
     layer = [(torch.randn(tokens, a, dtype=dtype), torch.nn.Linear(a, b, dtype=dtype)) for a, b in shapes]
+    last = [*layer[:3], *((x[:FRAMES_PER_BATCH], linear) for x, linear in layer[3:])]
     first = [(torch.randn(FRAMES_PER_BATCH * patches, 3 * patch**2, dtype=dtype), torch.nn.Linear(3 * patch**2, width))]
-    products = [*((x, linear.to(dtype)) for x, linear in first), *layer * vision["num_hidden_layers"]]
+    products = [*((x, linear.to(dtype)) for x, linear in first), *layer * (vision["num_hidden_layers"] - 1), *last]
     with torch.inference_mode():
         for x, linear in products:
             linear(x)

@@ -127,9 +127,11 @@ class Searcher:
             allowed = np.ones(len(self.index), bool) if allowed is None else allowed
             allowed[list(without)] = False
         # Number formats of 16 bits may swap videos whose scores are nearly equal: look at more than asked for.
-        numbers = self._shortlist.best(query.vector, 2 * k + 20, allowed)
-        hits = [self.hit(int(number), query) for number in numbers]
-        return sorted(hits, key=lambda hit: (-hit.moment.score, hit.number))[:k]
+        numbers = self._shortlist.best(query.vector, 2 * k + 20, allowed).tolist()
+        exact = {number: float(self.scores(number, query).max()) for number in numbers}
+        best = sorted(numbers, key=lambda number: (-exact[number], number))[:k]
+        hits = [self.hit(number, query) for number in best]
+        return sorted(hits, key=lambda hit: (-hit.moment.score, hit.number))
 
     def hit(self, number: int, query: Query) -> Hit:
         """The best moment of one sample that has rows: the one with its best row."""

@@ -5,8 +5,8 @@
     bench.write()                                                 # results/encode.json, and a table
 
 A command's rate counts its whole wall time; one that prints a last line of JSON, `{"units": 100, "seconds": 0.5}`, says
-itself how long its work took, and `{"facts": {...}}` is kept beside its runs. A run beside which others used more than
-`FOREIGN_LIMIT` of the cores is repeated.
+itself how long its work took, and `{"facts": {...}}` is kept beside its runs (of a float, the median). A run beside
+which others used more than `FOREIGN_LIMIT` of the cores is repeated.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import datetime
 import json
 import re
 import shutil
+import statistics
 import sys
 import tempfile
 import time
@@ -145,16 +146,17 @@ class Bench:
         print(f"-- {title}", flush=True)
         runs: dict[str, list[Run]] = {one.name: [] for one in commands}
         absent = {one.name: one.absent for one in commands if one.absent}
-        facts: dict[str, dict[str, Any]] = {one.name: {} for one in commands}
+        facts: dict[str, list[dict[str, Any]]] = {one.name: [] for one in commands}
         wanted = [one for one in commands if any(part in one.name for part in self.only)]
         for number in range(0 if self.warmup else 1, (rounds or self.rounds) + 1):
             for one in wanted:
                 if one.name in absent:
                     continue
                 try:
-                    for run in self._repeated(one, number, units):
-                        runs[one.name].append(run[0])
-                        facts[one.name] |= run[1]
+                    repeated = self._repeated(one, number, units)
+                    runs[one.name] += [run for run, _ in repeated]
+                    if number:
+                        facts[one.name].append(repeated[-1][1])  # of the run that counts
                 except CommandFailedError as error:
                     # A peer that fails is a finding; the project that fails is a fault.
                     if one.role == "ours":
@@ -168,7 +170,7 @@ class Bench:
                 self._relative(" ".join(self._short(word) for word in one.argv)),
                 () if one.name in absent else tuple(run for run in runs[one.name] if run.round),
                 absent.get(one.name, ""),
-                facts[one.name],
+                of_all_rounds(facts[one.name]),
             )
             for one in wanted
         )
@@ -254,6 +256,15 @@ class Bench:
             tuple(self.cases),
         )
         return with_cases_of(self.results, result) if self.add else result
+
+
+def of_all_rounds(facts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Facts of several runs as one: the median of a float, which was measured; of anything else the last value."""
+    last = {name: value for of_run in facts for name, value in of_run.items()}
+    return {
+        name: statistics.median(of_run[name] for of_run in facts if name in of_run) if type(value) is float else value
+        for name, value in last.items()
+    }
 
 
 def with_cases_of(folder: Path, result: Result) -> Result:

@@ -5,12 +5,16 @@ else.
 
     tower = load_clip_tower(resolve("openai/clip-vit-base-patch32"), torch.device("cpu"), torch.bfloat16)
     tower(pixels)                                  # (N, 3, 224, 224) -> (N, 512)
+
+Of the last layer, only the row of the class token is used. What follows its attention, 6 % of all products of twelve
+layers, is computed for that row alone where it has the same bits then. As matrix libraries choose their kernels by
+shape, the first batch of each shape is computed both ways.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from safetensors import safe_open
@@ -31,9 +35,12 @@ _DEFAULTS: JSON = {
 
 _KINDS = ("weight", "bias")
 _ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
-    "quick_gelu": lambda x: x * torch.sigmoid(1.702 * x),
+    "quick_gelu": lambda x: torch.sigmoid_(1.702 * x).mul_(x),
     "gelu": gelu,
 }
+_COMPARED = 8192
+"""Numbers of a batch that must be the same for others to be: a few may be so by chance."""
+
 _NORMS = ("vision_model.pre_layrnorm", "vision_model.post_layernorm")  # the first is spelled so in all files
 _LAYER = (
     "layer_norm1",
@@ -63,6 +70,7 @@ class ClipTower:
         heads: Number of attention heads.
         eps: Of layer normalization.
         activation: Between the two products of a layer's perceptron.
+        alone: By shape, type and threads of a batch, whether the last row has the same bits if it is computed alone.
     """
 
     weights: dict[str, Tensor]
@@ -70,6 +78,7 @@ class ClipTower:
     heads: int
     eps: float
     activation: Callable[[Tensor], Tensor]
+    alone: dict[object, bool] = field(default_factory=dict)
 
     def __call__(self, pixels: Tensor) -> Tensor:
         """Normalized `(N, 3, H, W)` to `(N, D)`."""
@@ -77,17 +86,39 @@ class ClipTower:
         embedded = conv2d(pixels, patches, stride=patches.shape[-1]).flatten(2).transpose(1, 2)
         x = torch.cat([self.weights[_CLASS].expand(pixels.shape[0], 1, -1), embedded], dim=1)
         x = self._norm(x + self.weights[_POSITIONS], before_layers)
-        for number in range(self.layers):
-            norm1, *attention, norm2, first, second = _of_layer(number)
-            x = x + self._attention(self._norm(x, norm1), *attention)
-            x = x + self._linear(self.activation(self._linear(self._norm(x, norm2), first)), second)
-        return linear(self._norm(x[:, 0, :], after_layers), self.weights[_PROJECTION])
+        for number in range(self.layers - 1):
+            x = self._perceptron(x, self._mixed(x, number), number)
+        x = self._last_row(x, self._mixed(x, self.layers - 1))
+        return linear(self._norm(x, after_layers), self.weights[_PROJECTION])
 
-    def _attention(self, x: Tensor, query: str, key: str, value: str, out: str) -> Tensor:
+    def _last_row(self, x: Tensor, mixed: Tensor) -> Tensor:
+        """The row of the class token after the last layer, `(N, width)`."""
+        last = self.layers - 1
+        # For another engine, which has bits of its own.
+        if torch.jit.is_tracing():  # type: ignore[attr-defined, no-untyped-call]
+            return self._perceptron(x[:, 0], mixed[:, 0], last)
+        batch = (x.shape, x.dtype, torch.get_num_threads())
+        if self.alone.get(batch, False):
+            return self._perceptron(x[:, 0], mixed[:, 0], last)
+        row = self._perceptron(x, mixed, last)[:, 0]
+        if batch not in self.alone:
+            enough = row.numel() >= _COMPARED
+            self.alone[batch] = enough and torch.equal(row, self._perceptron(x[:, 0], mixed[:, 0], last))
+        return row
+
+    def _perceptron(self, x: Tensor, mixed: Tensor, number: int) -> Tensor:
+        """What a layer does to each row on its own, after its attention has mixed them."""
+        *_, out, norm2, first, second = _of_layer(number)
+        x = x + self._linear(mixed, out)
+        return x + self._linear(self.activation(self._linear(self._norm(x, norm2), first)), second)
+
+    def _mixed(self, x: Tensor, number: int) -> Tensor:
+        """The rows that the attention of a layer mixes, of the shape of `x`."""
+        norm1, query, key, value, *_ = _of_layer(number)
+        x = self._norm(x, norm1)
         shape = (*x.shape[:-1], self.heads, x.shape[-1] // self.heads)
         q, k, v = (self._linear(x, name).view(shape).transpose(1, 2) for name in (query, key, value))
-        mixed = scaled_dot_product_attention(q, k, v, scale=shape[-1] ** -0.5)
-        return self._linear(mixed.transpose(1, 2).reshape(x.shape), out)
+        return scaled_dot_product_attention(q, k, v, scale=shape[-1] ** -0.5).transpose(1, 2).reshape(x.shape)
 
     def _linear(self, x: Tensor, name: str) -> Tensor:
         return linear(x, self.weights[f"{name}.weight"], self.weights[f"{name}.bias"])

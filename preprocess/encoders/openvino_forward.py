@@ -25,7 +25,7 @@ from preprocess.storage import atomic_folder, cache_folder, remove_temporary
 
 _HINTS: dict[Precision, str] = {"fp32": "f32", "bf16": "bf16"}
 _MODEL = "model.xml"
-_TOWERS = 2
+_TOWERS = 3
 """Counted up when the code of a tower changes: what was converted from the former one is not used any more."""
 
 

@@ -251,6 +251,21 @@ def test_contenders_run_in_turn_and_say_their_own_time(tmp_path: Path, monkeypat
     assert found.versions["project"]["pytest"] == pytest.__version__
 
 
+def test_facts_are_those_of_all_rounds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A command that says how often it has run: what is measured by its median, the rest by its last value."""
+    script = (
+        "import json, pathlib, sys; log = pathlib.Path(sys.argv[1]); log.open('a').write('x'); "
+        "n = len(log.read_text()); print(json.dumps({'facts': {'s': n / 2, 'n': n, 'name': str(n)}}))"
+    )
+    options = ["--rounds", "3", "--warmup", "--repeats", "0", "--results", str(tmp_path / "results")]
+    monkeypatch.setattr(sys, "argv", ["bench", *options])
+    bench, _ = Bench.from_arguments("facts", argparse.ArgumentParser())
+    with bench:
+        one = Command("a", "ours", [sys.executable, "-c", script, str(tmp_path / "log")])
+        case = bench.case("things", "things", 1, [one])
+    assert case.contenders[0].facts == {"s": 1.5, "n": 4, "name": "4"}
+
+
 def test_a_disturbed_run_is_repeated_so_often_and_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every run is one that others disturbed where nothing is too short to judge and no share is small enough."""
     monkeypatch.setattr(rounds, "SHORT_S", 0.0)

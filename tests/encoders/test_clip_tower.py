@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -44,15 +45,16 @@ def saved(folder: Path, **config: Any) -> Path:
     return folder
 
 
-def assert_equal_bits(folder: Path, dtype: torch.dtype) -> None:
+def assert_equal_bits(folder: Path, dtype: torch.dtype, counts: tuple[int, ...] = (1, 7)) -> None:
     theirs = CLIPVisionModelWithProjection.from_pretrained(folder, dtype=dtype).eval()
     ours = load_clip_tower(resolve(str(folder)), CPU, dtype)
     assert ours is not None
     size = theirs.config.image_size
-    for count in (1, 7):
-        pixels = torch.randn(count, 3, size, size).to(dtype)
-        with torch.inference_mode():
-            assert torch.equal(ours(pixels), theirs(pixel_values=pixels).image_embeds)
+    for count in counts:
+        for _ in range(3):  # the first batch of a shape decides how the last layer of the others is computed
+            pixels = torch.randn(count, 3, size, size).to(dtype)
+            with torch.inference_mode():
+                assert torch.equal(ours(pixels), theirs(pixel_values=pixels).image_embeds)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16], ids=str)
@@ -69,7 +71,37 @@ def test_the_tower_of_a_published_size(tmp_path: Path) -> None:
     for name in ("num_hidden_layers", "num_attention_heads", "hidden_act", "layer_norm_eps"):
         config.pop(name, None)
     (tmp_path / "config.json").write_text(json.dumps(config))
-    assert_equal_bits(tmp_path, torch.bfloat16)
+    assert_equal_bits(tmp_path, torch.bfloat16, (1, 16))
+
+
+@pytest.mark.parametrize("equal", [True, False])
+def test_the_last_row_is_computed_alone_where_it_has_the_same_bits(equal: bool, tmp_path: Path) -> None:
+    """An activation that sees the difference stands for a library that chooses another kernel."""
+    tower = load_clip_tower(resolve(str(saved(tmp_path))), CPU, torch.float32)
+    assert tower is not None
+    rows: list[int] = []
+
+    def activation(x: torch.Tensor) -> torch.Tensor:
+        rows.append(x[..., 0].numel())
+        return torch.nn.functional.gelu(x) if equal or x.dim() == 3 else x
+
+    tower = replace(tower, activation=activation, alone={})
+    pixels = torch.randn(100, 3, 42, 42)
+    with torch.inference_mode():
+        first = tower(pixels)
+        rows.clear()
+        assert torch.equal(tower(pixels), first)
+    alone = set(tower.alone.values())
+    assert alone == {equal} or (equal and alone == {False}), "another library may differ at any shape"
+    assert rows == [1000, 1000, 100 if alone == {True} else 1000]
+
+
+def test_a_few_equal_numbers_decide_nothing(tmp_path: Path) -> None:
+    tower = load_clip_tower(resolve(str(saved(tmp_path))), CPU, torch.float32)
+    assert tower is not None
+    with torch.inference_mode():
+        tower(torch.randn(85, 3, 42, 42))
+    assert set(tower.alone.values()) == {False}, "85 rows of 96 numbers are fewer than 8192"
 
 
 def test_weights_in_several_files(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ else.
 
 Of the last layer, only the row of the class token is used. What follows its attention, 6 % of all products of twelve
 layers, is computed for that row alone where it has the same bits then. As matrix libraries choose their kernels by
-shape, the first batch of each shape is computed both ways.
+shape, this is tried once for each shape of a batch.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "gelu": gelu,
 }
 _COMPARED = 8192
-"""Numbers of a batch that must be the same for others to be: a few may be so by chance."""
+"""Numbers that must be the same for those of other batches to be: a few may be so by chance."""
 
 _NORMS = ("vision_model.pre_layrnorm", "vision_model.post_layernorm")  # the first is spelled so in all files
 _LAYER = (
@@ -94,17 +94,21 @@ class ClipTower:
     def _last_row(self, x: Tensor, mixed: Tensor) -> Tensor:
         """The row of the class token after the last layer, `(N, width)`."""
         last = self.layers - 1
-        # For another engine, which has bits of its own.
+        if self._same_alone(x):
+            return self._perceptron(x[:, 0], mixed[:, 0], last)
+        return self._perceptron(x, mixed, last)[:, 0]
+
+    def _same_alone(self, like: Tensor) -> bool:
+        """Whether that row has the same bits where it is computed alone: tried once for a shape, on random numbers."""
         if torch.jit.is_tracing():  # type: ignore[attr-defined, no-untyped-call]
-            return self._perceptron(x[:, 0], mixed[:, 0], last)
-        batch = (x.shape, x.dtype, torch.get_num_threads())
-        if self.alone.get(batch, False):
-            return self._perceptron(x[:, 0], mixed[:, 0], last)
-        row = self._perceptron(x, mixed, last)[:, 0]
+            return True  # for another engine, which has bits of its own
+        batch = (like.shape, like.dtype, torch.get_num_threads())
         if batch not in self.alone:
-            enough = row.numel() >= _COMPARED
-            self.alone[batch] = enough and torch.equal(row, self._perceptron(x[:, 0], mixed[:, 0], last))
-        return row
+            random = torch.Generator(like.device).manual_seed(0)
+            x, mixed = torch.empty((2, *like.shape), dtype=like.dtype, device=like.device).normal_(generator=random)
+            whole, alone = (self._perceptron(*rows, self.layers - 1) for rows in ((x, mixed), (x[:, 0], mixed[:, 0])))
+            self.alone[batch] = alone.numel() >= _COMPARED and torch.equal(whole[:, 0], alone)
+        return self.alone[batch]
 
     def _perceptron(self, x: Tensor, mixed: Tensor, number: int) -> Tensor:
         """What a layer does to each row on its own, after its attention has mixed them."""

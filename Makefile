@@ -195,8 +195,9 @@ types: $(VENV)/.dev ## run mypy, strict
 	@$(VENV)/bin/mypy
 
 bench: $(VENV)/.dev ## measure speed and memory, next to other libraries (hours; `make bench-peers` first)
-	@for bench in benchmarks/[a-z]*.py; do echo "== $$bench"; $(PY) "$$bench" || exit 1; done
-	@$(PY) -m benchmarks.harness.table
+	@failed=; for bench in benchmarks/[a-z]*.py; do \
+	  echo "== $$bench"; $(PY) "$$bench" || failed="$$failed $$bench"; done; \
+	  $(PY) -m benchmarks.harness.table && if test -n "$$failed"; then echo "error: failed:$$failed" >&2; exit 1; fi
 
 bench-peers: $(patsubst benchmarks/peers/%.txt,bench-peer-%,$(filter-out %.no-deps.txt,$(wildcard benchmarks/peers/*.txt)))
 bench-peers: ## install the libraries that `make bench` compares with (PEERS=: where; 8 GB)

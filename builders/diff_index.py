@@ -217,7 +217,7 @@ def common(old: NDArray[Any], new: NDArray[Any]) -> tuple[NDArray[np.int64], NDA
 
 
 def _halves(table: NDArray[Any]) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
-    """Both halves of each key as numbers, which NumPy sorts in a twentieth of the time of bytes."""
+    """Both halves of each key as numbers, which NumPy sorts in a tenth of the time of bytes."""
     words = np.ascontiguousarray(table["key"]).view("<u8").reshape(-1, 2)
     return words[:, 0].copy(), words[:, 1].copy()
 

@@ -273,7 +273,7 @@ def collate(
     longest = int(lengths.max()) if length is None else length
     embeddings = _zeros((len(arrays), longest, *widths.pop()), np.result_type(*{a.dtype for a in arrays}))
     if (lengths == longest).all():  # as of a dataset with a fixed number of frames: one call of NumPy
-        np.concatenate(arrays, out=embeddings.view(-1, embeddings.shape[2]).numpy())
+        np.concatenate(arrays, out=embeddings.flatten(0, 1).numpy())
     else:
         for out, array in zip(embeddings.numpy(), arrays, strict=True):
             out[: len(array)] = array

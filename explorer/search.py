@@ -180,8 +180,9 @@ class Searcher:
 def _matrix(vectors: NDArray[np.float16]) -> Any:
     """The rows as a torch tensor: the mapped file itself, or a copy in bfloat16.
 
-    AMX multiplies bfloat16 at the speed of memory, and float16 at half of it. Other CPUs take as long for float16, or
-    less (`benchmarks/search.py`: 0.6 of the time with AVX-512), and the file needs no second copy in memory.
+    AMX multiplies bfloat16 at the speed of memory, and float16 at half of it. Other CPUs take about as long for float16
+    (`benchmarks/search.py`: 0.6 to 1.2 times with AVX-512, depending on the CPU), and the file needs no second copy in
+    memory.
     """
     import warnings
 

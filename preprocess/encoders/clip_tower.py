@@ -70,7 +70,8 @@ class ClipTower:
         heads: Number of attention heads.
         eps: Of layer normalization.
         activation: Between the two products of a layer's perceptron.
-        alone: By shape, type and threads of a batch, whether the last row has the same bits if it is computed alone.
+        alone: By shape, type and threads of a batch, whether the row of the class token has the same bits if the last
+            layer computes it alone; see `_same_alone`.
     """
 
     weights: dict[str, Tensor]
@@ -99,7 +100,7 @@ class ClipTower:
         return self._perceptron(x, mixed, last)[:, 0]
 
     def _same_alone(self, like: Tensor) -> bool:
-        """Whether that row has the same bits where it is computed alone: tried once for a shape, on random numbers."""
+        """Whether that row has the same bits if it is computed alone; random numbers decide, once for each shape."""
         if torch.jit.is_tracing():  # type: ignore[attr-defined, no-untyped-call]
             return True  # for another engine, which has bits of its own
         batch = (like.shape, like.dtype, torch.get_num_threads())

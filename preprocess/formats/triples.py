@@ -283,7 +283,7 @@ def parse_json(data: bytes | memoryview, name: object) -> JSON:
 
 
 def parse_jsons(contents: Sequence[bytes], name: Callable[[int], object]) -> list[JSON]:
-    """As `parse_json` for each of many, in two thirds of the time: all are parsed by one call.
+    """As `parse_json` for each of many, in three quarters of the time: all are parsed by one call.
 
     What is put between them is a random number, so that no content can be read as the end of one and the beginning of
     the next. Where anything is wrong, each is parsed on its own.

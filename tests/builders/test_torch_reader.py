@@ -84,6 +84,9 @@ def test_lengths():
     assert mask.all()
     assert same.dtype == torch.float32
     assert same.tolist() == [arrays[1].tolist(), (arrays[1] + 0.25).tolist(), arrays[1][::-1].tolist()]
+    for width in (2, 0):
+        empty, mask = collate([np.zeros((0, width), np.float16)] * 3)
+        assert (empty.shape, mask.shape) == ((3, 0, width), (3, 0))
     _, mask = collate([arrays[0][:0], arrays[1]], length=2, fit="resample")
     assert mask.tolist() == [[False, False], [True, True]]
     with pytest.raises(DamagedFileError, match="widths"):

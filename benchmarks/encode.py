@@ -6,7 +6,8 @@ Clips of 10 s, 340 x 256, 25 frames a second, sampled at 1 frame a second; ViT-B
 config, so that nothing is downloaded. Each run is a whole process, the model's start included. The bound is what the
 cores can do when all of them only decode, and then only encode, the same videos; between start and end a run is at most
 that fast. How fast the matrix products of the tower alone are says what another engine could gain. Contenders of about
-one video a second get `--slow-clips` videos, in the first case only.
+one video a second get `--slow-clips` videos, in the first case only. OpenVINO in int8 runs beside the others, and is
+not compared with peers, whose number format is another.
 """
 
 from __future__ import annotations
@@ -27,16 +28,17 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.harness.media import make_clip_model, make_clips
 from benchmarks.harness.peers import ROOT, SCRIPTS, peer_python, why_absent
-from benchmarks.harness.result import ratio
+from benchmarks.harness.result import Role, ratio
 from benchmarks.harness.rounds import OUT, Bench, Command
 
 FRAMES_PER_BATCH = 32
+INT8 = "int8"
 
 
 # --- the bound: all cores only decode, or only encode -----------------------------------------------------------------
 
 
-def decode_all(paths: list[Path], model: str, engine: str, ready: Callable[[], object]) -> None:
+def decode_all(paths: list[Path], model: str, engine: str, precision: str, ready: Callable[[], object]) -> None:
     """Decodes and resizes the frames of videos, as a build does."""
     from preprocess.encoders.models import resolve
     from preprocess.encoders.registry import encoder_spec
@@ -51,7 +53,7 @@ def decode_all(paths: list[Path], model: str, engine: str, ready: Callable[[], o
         read_video(path, Sampling.fps(1), transform=transform)
 
 
-def encode_all(paths: list[Path], model: str, engine: str, ready: Callable[[], object]) -> None:
+def encode_all(paths: list[Path], model: str, engine: str, precision: str, ready: Callable[[], object]) -> None:
     """Encodes ten frames for each video, in full batches."""
     import numpy as np
     import torch
@@ -63,7 +65,7 @@ def encode_all(paths: list[Path], model: str, engine: str, ready: Callable[[], o
     torch.set_num_threads(1)
     files = resolve(model)
     kind: dict[str, Any] = {} if engine == "torch" else {"engine": engine}
-    encoder = registry.load_encoder(files, "cpu", choose_precision("auto", "cpu"), FRAMES_PER_BATCH, **kind)
+    encoder = registry.load_encoder(files, "cpu", choose_precision(precision, "cpu"), FRAMES_PER_BATCH, **kind)
     pixels = np.random.default_rng(0).integers(0, 256, (FRAMES_PER_BATCH, 224, 224, 3), dtype=np.uint8)
     encoder.encode(pixels)
     ready()
@@ -71,7 +73,7 @@ def encode_all(paths: list[Path], model: str, engine: str, ready: Callable[[], o
         encoder.encode(pixels)
 
 
-def multiply_all(paths: list[Path], model: str, engine: str, ready: Callable[[], object]) -> None:
+def multiply_all(paths: list[Path], model: str, engine: str, precision: str, ready: Callable[[], object]) -> None:
     """The products of the tower's matrices alone, by oneDNN: what no engine can leave out in this number format.
 
     Of the last layer, whose only row that is used is that of the class token, the products after its attention are of
@@ -79,13 +81,11 @@ def multiply_all(paths: list[Path], model: str, engine: str, ready: Callable[[],
     """
     import torch
 
-    from preprocess.encoders.devices import choose_precision
-
     torch.set_num_threads(1)
     vision = json.loads((Path(model) / "config.json").read_text())["vision_config"]
     width, wide, patch = vision["hidden_size"], vision["intermediate_size"], vision["patch_size"]
     patches = (vision["image_size"] // patch) ** 2
-    dtype = torch.bfloat16 if choose_precision("auto", "cpu") == "bf16" else torch.float32
+    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
     tokens = FRAMES_PER_BATCH * (patches + 1)
     shapes = [(width, width)] * 4 + [(width, wide), (wide, width)]
     layer = [(torch.randn(tokens, a, dtype=dtype), torch.nn.Linear(a, b, dtype=dtype)) for a, b in shapes]
@@ -104,19 +104,19 @@ def multiply_all(paths: list[Path], model: str, engine: str, ready: Callable[[],
 BOUNDS = {"decode": decode_all, "encode": encode_all, "multiply": multiply_all}
 
 
-def _bound_worker(task: str, paths: list[Path], model: str, engine: str, barrier: Any) -> None:
-    BOUNDS[task](paths, model, engine, barrier.wait)
+def _bound_worker(task: str, paths: list[Path], model: str, engine: str, precision: str, barrier: Any) -> None:
+    BOUNDS[task](paths, model, engine, precision, barrier.wait)
     barrier.wait()
 
 
-def bound(task: str, videos: Path, model: str, engine: str) -> None:
+def bound(task: str, videos: Path, model: str, engine: str, precision: str) -> None:
     """Prints how long all cores take together, without the start."""
     paths = sorted(videos.glob("*.mp4"))
     cores = len(os.sched_getaffinity(0))
     context = multiprocessing.get_context("spawn")
     barrier = context.Barrier(cores + 1)
     workers = [
-        context.Process(target=_bound_worker, args=(task, paths[i::cores], model, engine, barrier))
+        context.Process(target=_bound_worker, args=(task, paths[i::cores], model, engine, precision, barrier))
         for i in range(cores)
     ]
     for worker in workers:
@@ -145,13 +145,20 @@ def engines() -> tuple[str, ...]:
     return ("torch", "openvino") if installed else ("torch",)
 
 
+def kinds(precision: str) -> list[tuple[str, str]]:
+    """Engines and number formats: that of the peers, and int8 where it can be had."""
+    return [*((engine, precision) for engine in engines()), *((("openvino", INT8),) if "openvino" in engines() else ())]
+
+
 def commands(videos: Path, model: Path, precision: str, seconds: int) -> list[Command]:
     """Ours with each engine, and the peers that are fast enough for all videos."""
     encode = [sys.executable, "-m", "preprocess", "encode", "folder", "--raw", str(videos), "--model", str(model)]
     found = []
-    for engine in engines():
+    for engine, number_format in kinds(precision):
         kind = [] if engine == "torch" else ["--engine", engine]
-        found.append(Command(f"ours, {engine} {precision}", "ours", [*encode, "--out", OUT, *kind]))
+        kind += ["--precision", INT8] if number_format == INT8 else []
+        role: Role = "apart" if number_format == INT8 else "ours"
+        found.append(Command(f"ours, {engine} {number_format}", role, [*encode, "--out", OUT, *kind]))
     script = [peer_python(), str(SCRIPTS / "encode_script.py"), str(videos), str(model), OUT, precision]
     daft = [peer_python(), str(SCRIPTS / "encode_daft.py"), str(videos), str(model), OUT, precision, str(seconds)]
     found.append(Command(f"strong script, {precision}", "peer", script, absent=why_absent("av, torch, transformers")))
@@ -178,13 +185,17 @@ def slow_commands(videos: Path, sampled: Path, model: Path, units: int) -> list[
     ]
 
 
-def bound_commands(videos: Path, model: Path) -> list[Command]:
+def bound_commands(videos: Path, model: Path, precision: str) -> list[Command]:
     """Decoding alone, and encoding alone with each engine."""
-    task = [sys.executable, str(Path(__file__).resolve()), "--task"]
-    found = [Command("decode only", "bound", [*task, "decode", str(videos), str(model), "torch"])]
-    found.append(Command("matrix products only", "bound", [*task, "multiply", str(videos), str(model), "torch"]))
-    for engine in engines():
-        found.append(Command(f"encode only, {engine}", "bound", [*task, "encode", str(videos), str(model), engine]))
+
+    def alone(task: str, engine: str = "torch", number_format: str = precision) -> list[str]:
+        script = str(Path(__file__).resolve())
+        return [sys.executable, script, "--task", task, str(videos), str(model), engine, number_format]
+
+    found = [Command("decode only", "bound", alone("decode"))]
+    found.append(Command("matrix products only", "bound", alone("multiply")))
+    for engine, number_format in kinds(precision):
+        found.append(Command(f"encode only, {engine} {number_format}", "bound", alone("encode", engine, number_format)))
     return found
 
 
@@ -215,35 +226,37 @@ def measure(bench: Bench, clips: list[int], slow_clips: int, seconds: int) -> No
     for count in clips:
         videos = bench.temporary / f"videos{count}"
         make_clips(videos, count, seconds)
-        contenders = [*commands(videos, model, precision, seconds), *bound_commands(videos, model)]
+        contenders = [*commands(videos, model, precision, seconds), *bound_commands(videos, model, precision)]
         if count == clips[0]:
             contenders += slow_commands(few, sampled, model, min(slow_clips, count))
         case = bench.case(f"videos to triples, {count:,} clips, ViT-B/32 on the CPU", "videos", count, contenders)
         rates = {one.name: one.rate for one in case.contenders if one.runs}
         if "decode only" not in rates:  # left out by --only
             continue
-        for engine in engines():
-            ours, alone = f"ours, {engine} {precision}", f"encode only, {engine}"
+        by_name = {one.name: one for one in case.contenders if one.runs}
+        first = by_name.get(f"ours, torch {precision}")
+        for engine, number_format in kinds(precision):
+            said = f"{engine} {INT8}" if number_format == INT8 else engine
+            ours, alone = f"ours, {engine} {number_format}", f"encode only, {engine} {number_format}"
             if ours in rates and alone in rates:
                 most = 1 / (1 / rates["decode only"] + 1 / rates[alone])
-                case.figures[f"{engine}: videos/s of the bound"] = most
-                case.figures[f"{engine}: share of the bound"] = rates[ours] / most
-                share = rates[alone] / rates["matrix products only"]
-                case.figures[f"{engine}: encoding alone to its matrix products alone"] = share
-        by_name = {one.name: one for one in case.contenders if one.runs}
-        names = [f"ours, {engine} {precision}" for engine in ("torch", "openvino")]
-        if all(name in by_name for name in names):
-            case.figures["openvino to torch"] = ratio(by_name[names[1]], by_name[names[0]]).median
+                case.figures[f"{said}: videos/s of the bound"] = most
+                case.figures[f"{said}: share of the bound"] = rates[ours] / most
+                if number_format != INT8:
+                    share = rates[alone] / rates["matrix products only"]
+                    case.figures[f"{said}: encoding alone to its matrix products alone"] = share
+            if first and ours in by_name and by_name[ours] is not first:
+                case.figures[f"{said} to torch"] = ratio(by_name[ours], first).median
         for name in ("clip-video-encode",):
-            if name in by_name and names[0] in by_name:
-                case.figures[f"torch to {name}"] = ratio(by_name[names[0]], by_name[name]).median
+            if name in by_name and first:
+                case.figures[f"torch to {name}"] = ratio(first, by_name[name]).median
 
 
 def main() -> None:
     """Measures, prints, keeps."""
     if sys.argv[1:2] == ["--task"]:
-        task, videos, model, engine = sys.argv[2:]
-        bound(task, Path(videos), model, engine)
+        task, videos, model, engine, precision = sys.argv[2:]
+        bound(task, Path(videos), model, engine, precision)
         return
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--clips", type=int, nargs="+", default=[200, 1000])

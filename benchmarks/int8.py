@@ -1,13 +1,14 @@
 """Whether int8 keeps the quality of embeddings: OpenVINO in int8 beside fp32 of torch, on two trained models.
 
-    .venv/bin/pip install --target /path/of/nncf --no-deps nncf==3.4.0 ninja psutil pydot tabulate jstyleson
-    PYTHONPATH=/path/of/nncf .venv/bin/python benchmarks/int8.py [--only quality speed] [--model data/int8/deep-clip]
+    .venv/bin/python benchmarks/int8.py [--only quality speed] [--model data/int8/deep-clip]
 
-NNCF, which quantizes the models, is not a requirement of the project; without it nothing is measured. The models are
-tiny-clip (3 layers of 128, trained on clear scenes) and deep-clip (12 layers of 192, trained on clear and disturbed
-scenes by the functions that trained tiny-clip: half an hour on one thread, if its folder does not exist). 2,048
-clips, 32 of each of the 64 classes, are disturbed as those of the demo's test split are, and drawn with seeds of their
-own. The vector of a clip is the mean of the unit vectors of its frames.
+Weights in int8 are those of `--precision int8`, with groups of 64 values of an input that share a factor, and with
+other groups. Calibrated int8 is NNCF's, which `make bench-peers` installs; without it, it is left out.
+
+The models are tiny-clip (3 layers of 128, trained on clear scenes) and deep-clip (12 layers of 192, trained on clear
+and disturbed scenes by the functions that trained tiny-clip: half an hour on one thread, if its folder does not exist).
+2,048 clips, 32 of each of the 64 classes, are disturbed as those of the demo's test split are, and drawn with seeds of
+their own. The vector of a clip is the mean of the unit vectors of its frames.
 
 - Zero-shot: the evaluation of the cards, with its prompts.
 - Retrieval: in 32 galleries, each of one clip of each class with its caption, so that a caption describes one clip of
@@ -24,8 +25,8 @@ The criterion was written before any measure of quality of int8 was seen. A kind
 
 and if it encodes at least 1.2 times as many images a second as bf16 of OpenVINO. In 2 and 3 the limit is that of torch
 in bf16 where this is lower: builds use it on CPUs that multiply it, and what is accepted today cannot be too little.
-Larger groups of activations ("int8 weights, 64" and "rows") were added after the first results, by which groups of 32
-fell short in speed alone; the criterion is the same.
+Larger groups ("int8 weights, 64" and "rows") were added after the first results, by which groups of 32 fell short in
+speed alone; the criterion is the same.
 
 `benchmarks/results/int8.json` has every number, with machine and versions. `--only speed` measures speed again, and
 keeps the rest.
@@ -35,6 +36,7 @@ from __future__ import annotations
 
 import argparse
 import functools
+import importlib.metadata
 import importlib.util
 import json
 import logging
@@ -56,7 +58,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from benchmarks.harness.fidelity import Judged, Texts, compared, frames_of, judge
 from benchmarks.harness.machine import machine, versions
 from benchmarks.harness.media import make_clip_model
-from benchmarks.harness.peers import ROOT
+from benchmarks.harness.peers import PEERS, ROOT, why_missing
 from benchmarks.harness.process import busy_s, foreign_share
 from benchmarks.harness.result import rounded
 from benchmarks.harness.rounds import FOREIGN_LIMIT
@@ -64,6 +66,7 @@ from dataset_cards.evaluation.zero_shot import Logits, class_weights, read_templ
 from preprocess.console import table
 from preprocess.demo.plan import draw_disturbance
 from preprocess.demo.scenes import CLEAR, Disturbance, labels
+from preprocess.encoders.int8_weights import GROUP, quantize_weights
 from preprocess.encoders.models import ModelFiles, resolve
 from preprocess.encoders.openvino_forward import converted, cpu_settings, forward_by
 from preprocess.encoders.registry import encoder_spec, family, load_encoder, load_text_tower
@@ -77,7 +80,7 @@ from tools.tiny_clip.prompts import build_tokenizer
 
 RESULTS = ROOT / "benchmarks" / "results" / "int8.json"
 DEEP_CLIP = ROOT / "data" / "int8" / "deep-clip"
-PACKAGES = ("torch", "transformers", "numpy", "openvino", "nncf")
+PACKAGES = ("torch", "transformers", "numpy", "openvino")
 
 BATCH = 32
 CLIPS_PER_CLASS = 32
@@ -91,7 +94,7 @@ FEW, MANY = 300, 2048
 REFERENCE, ACCEPTED, FASTEST = "torch fp32", "torch bf16", "openvino bf16"
 INT8, OTHER = "int8", "int8, other frames"
 WEIGHTS = {"int8 weights, 32": 32, "int8 weights, 64": 64, "int8 weights, rows": None}
-"""The groups of activations that share a range: so many values of a row, or as many as the tower is wide."""
+"""The values of an input that share a factor: so many of a row, or as many as the tower is wide."""
 
 JUDGED = (INT8, "int8 strict", OTHER, *WEIGHTS)
 
@@ -112,21 +115,37 @@ def contenders(files: ModelFiles, frames: Pixels, others: Pixels) -> dict[str, C
         others: Like those that are evaluated: as many as NNCF takes, to see how much depends on the choice.
     """
     load = functools.partial(load_encoder, files, "cpu")
+    calibrated = {
+        INT8: lambda: quantized(files, _spread(frames, FEW)),
+        "int8 strict": lambda: quantized(files, _spread(frames, MANY), fast_bias_correction=False),
+        OTHER: lambda: quantized(files, _spread(others, FEW)),
+    }
     return {
         REFERENCE: lambda: load("fp32", BATCH),
         ACCEPTED: lambda: load("bf16", BATCH),
         "openvino fp32": lambda: load("fp32", BATCH, "openvino"),
         FASTEST: lambda: load("bf16", BATCH, "openvino"),
-        INT8: lambda: quantized(files, _spread(frames, FEW)),
-        "int8 strict": lambda: quantized(files, _spread(frames, MANY), fast_bias_correction=False),
-        OTHER: lambda: quantized(files, _spread(others, FEW)),
+        **(calibrated if find_nncf() else {}),
         **{name: functools.partial(with_weights_of_int8, files, group) for name, group in WEIGHTS.items()},
     }
 
 
+@functools.cache
+def find_nncf() -> bool:
+    """Whether NNCF can be imported; that of the peers is, without what it shares with the project."""
+    if importlib.util.find_spec("nncf") is None:
+        sys.path += map(str, (PEERS / "nncf" / "lib").glob("python*/site-packages"))
+    found = importlib.util.find_spec("nncf") is not None
+    if not found:
+        print("calibrated int8 is left out: NNCF is not installed (make bench-peers)")
+    return found
+
+
 def quantized(files: ModelFiles, frames: Pixels, fast_bias_correction: bool = True) -> Encoder:
     """Weights and activations in int8, by NNCF's quantization after training for transformers, with smooth quant."""
-    nncf = _nncf()
+    import nncf
+
+    nncf.set_log_level(logging.ERROR)
     given: list[torch.Tensor] = []
 
     def keep(pixels: torch.Tensor) -> torch.Tensor:
@@ -146,18 +165,13 @@ def quantized(files: ModelFiles, frames: Pixels, fast_bias_correction: bool = Tr
 
 
 def with_weights_of_int8(files: ModelFiles, group: int | None) -> Encoder:
-    """Weights in int8, and activations in groups whose ranges are found as they come: nothing is calibrated."""
-    nncf = _nncf()
-    model = nncf.compress_weights(_tower(files, BATCH), mode=nncf.CompressWeightsMode.INT8_SYM)
+    """Weights in int8, and inputs in groups whose factors are found as they come: nothing is calibrated."""
+    if group == GROUP:
+        return load_encoder(files, "cpu", "int8", BATCH, "openvino")
+    model = _tower(files, BATCH)
+    quantize_weights(model)
     size = group or files.config()["vision_config"].get("hidden_size", 768)
     return _compiled(files, model, DYNAMIC_QUANTIZATION_GROUP_SIZE=str(size))
-
-
-def _nncf() -> Any:
-    import nncf
-
-    nncf.set_log_level(logging.ERROR)
-    return nncf
 
 
 def _tower(files: ModelFiles, batch_size: int) -> Any:
@@ -236,7 +250,7 @@ def quality(model: Model, pool: tiny.Pool, processor: Any) -> dict[str, Any]:
         **size,
         "clips": len(pool.scenes),
         "encoders": found,
-        "calibrations": compared(judged[OTHER], judged[INT8]),
+        **({"calibrations": compared(judged[OTHER], judged[INT8])} if OTHER in judged else {}),
         "fails": failed,
     }
 
@@ -319,7 +333,7 @@ def verdict(found: Mapping[str, Any]) -> dict[str, Any]:
         return {}
     rates = {name: one["median"] for name, one in found["speed"]["images_per_s"].items()}
     said = {}
-    for name in JUDGED:
+    for name in [name for name in JUDGED if name in rates]:
         failed = [f"{one['model']}: {part}" for one in found["quality"]["models"] for part in one["fails"][name]]
         if rates[name] < LEAST_SPEEDUP * rates[FASTEST]:
             failed.append("speed")
@@ -339,8 +353,8 @@ def show(found: Mapping[str, Any]) -> None:
             cells = [_accuracy(measured["accuracy"][key], name == REFERENCE) for key in names]
             lines.append((name, *cells, *_shares(measured), *_near(measured)))
         print(table(lines, right=frozenset(range(1, len(lines[0])))))
-        between = one["calibrations"]
-        print(f"{OTHER}, beside {INT8}: " + "; ".join((*_shares(between), *_near(between))))
+        if between := one.get("calibrations"):
+            print(f"{OTHER}, beside {INT8}: " + "; ".join((*_shares(between), *_near(between))))
     if "speed" in found:
         rows = [(name, f"{one['median']:.1f}") for name, one in found["speed"]["images_per_s"].items()]
         print("\n" + table([("", "images/s"), *rows], right=frozenset({1})))
@@ -373,12 +387,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--results", type=Path, default=RESULTS)
     options = parser.parse_args(arguments)
     os.environ["NNCF_CI"] = "1"  # NNCF then reports nothing to its makers
-    if any(importlib.util.find_spec(name) is None for name in ("openvino", "nncf")):
-        print("nothing is measured: OpenVINO or NNCF is not installed")
+    if absent := why_missing("openvino", "requirements-openvino.txt"):
+        print(f"nothing is measured: {absent}")
         return
     torch.set_num_threads(1)
     found: dict[str, Any] = json.loads(options.results.read_text()) if options.results.is_file() else {}
-    where = {"machine": machine(), "versions": versions(sys.executable, PACKAGES)}
+    nncf = {"nncf": importlib.metadata.version("nncf")} if find_nncf() else {}
+    where = {"machine": machine(), "versions": {**versions(sys.executable, PACKAGES), **nncf}}
     if "quality" in options.only:
         found["quality"] = {**where, "models": all_quality(options.model)}
     if "speed" in options.only:

@@ -12,10 +12,12 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
-Role = Literal["ours", "peer", "bound"]
-ROLES: tuple[Role, ...] = ("ours", "peer", "bound")
+Role = Literal["ours", "peer", "bound", "apart"]
+"""`apart` is ours with an option that no peer has, such as another number format, and is not compared with them."""
+
+ROLES: tuple[Role, ...] = get_args(Role)
 
 
 @dataclass(frozen=True)
@@ -115,7 +117,7 @@ class Case:
 
     def note_bound(self) -> None:
         """Adds two figures: the share of the bound that the best of ours reaches, and the bound to the best peer."""
-        ours, peer, bound = (self.best(role) for role in ROLES)
+        ours, peer, bound = self.best("ours"), self.best("peer"), self.best("bound")
         if ours and bound:
             self.figures["share of the bound"] = ours.rate / bound.rate
         if peer and bound:

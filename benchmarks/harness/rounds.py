@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import datetime
 import json
+import os
 import re
 import shutil
 import statistics
@@ -93,11 +94,16 @@ class Bench:
         Args:
             name: Of the result.
             parser: Of the benchmark's own options.
-            rounds: Default of `--rounds`.
+            rounds: Default of `--rounds`, where the variable ROUNDS is not set.
             warmup: Default of `--warmup`.
             packages: Further packages whose versions are kept.
         """
-        parser.add_argument("--rounds", type=int, default=rounds, help="runs of each contender, in turn")
+        parser.add_argument(
+            "--rounds",
+            type=int,
+            default=int(os.environ.get("ROUNDS") or rounds),
+            help="runs of each contender, in turn (the variable ROUNDS sets it for all benchmarks)",
+        )
         parser.add_argument(
             "--warmup", action=argparse.BooleanOptionalAction, default=warmup, help="a round not counted"
         )
@@ -159,7 +165,7 @@ class Bench:
                         facts[one.name].append(repeated[-1][1])  # of the run that counts
                 except CommandFailedError as error:
                     # A peer that fails is a finding; the project that fails is a fault.
-                    if one.role == "ours":
+                    if one.role in ("ours", "apart"):
                         raise
                     absent[one.name] = f"fails: {_cause(self._relative(str(error)))}"
                     print(f"   {one.name}: {absent[one.name]}", flush=True)

@@ -49,7 +49,9 @@ def encode(
     ] = None,
     fps: options.Fps = None,
     sampling: options.FrameSampling = None,
-    precision: Annotated[str, typer.Option(help="auto, fp32 (exact), bf16 or fp16.")] = "auto",
+    precision: Annotated[
+        str, typer.Option(help="auto, fp32 (exact), bf16, fp16, or int8 (CLIP with --engine openvino).")
+    ] = "auto",
     engine: Annotated[
         str | None,
         typer.Option(

@@ -52,7 +52,7 @@ def has_gpu_driver() -> bool:
 
 
 def choose_precision(precision: str, device: str, safe: Sequence[Precision] = PRECISIONS) -> Precision:
-    """`auto` is bf16 where the hardware multiplies it, fp16 on older GPUs, else fp32.
+    """`auto` is bf16 where the hardware multiplies it, fp16 on older GPUs, else fp32; int8 only if asked for.
 
     Args:
         precision: `auto` or a number format.

@@ -15,7 +15,10 @@ from preprocess.errors import UnknownNameError, UserError
 Engine = Literal["torch", "openvino"]
 ENGINES: tuple[Engine, ...] = get_args(Engine)
 
-_PRECISIONS: dict[Engine, tuple[Precision, ...]] = {"torch": ("fp32", "bf16", "fp16"), "openvino": ("fp32", "bf16")}
+_PRECISIONS: dict[Engine, tuple[Precision, ...]] = {
+    "torch": ("fp32", "bf16", "fp16"),
+    "openvino": ("fp32", "bf16", "int8"),
+}
 
 
 def check_engine(name: str) -> Engine:
@@ -43,8 +46,10 @@ def check_engine_precision(engine: Engine, precision: str) -> None:
         UserError: As said.
     """
     if precision not in ("auto", *_PRECISIONS[engine]):
+        others = [other for other, formats in _PRECISIONS.items() if precision in formats]
         raise UserError(
-            f"engine {engine!r} does not compute in {precision}", f"Use --precision {' or '.join(_PRECISIONS[engine])}."
+            f"engine {engine!r} does not compute in {precision}",
+            f"Use --engine {' or '.join(others)}, or --precision {' or '.join(_PRECISIONS[engine])}.",
         )
 
 

@@ -17,13 +17,14 @@ from typing import Any
 import numpy as np
 import torch
 
+from preprocess.encoders.devices import cpu_multiplies_bf16
+from preprocess.encoders.int8_weights import GROUP, quantize_weights
 from preprocess.encoders.models import ModelFiles
 from preprocess.encoders.spec import EncoderSpec, Precision
 from preprocess.encoders.torch_encoder import Forward, Load
 from preprocess.errors import UserError
 from preprocess.storage import atomic_folder, cache_folder, remove_temporary
 
-_HINTS: dict[Precision, str] = {"fp32": "f32", "bf16": "bf16"}
 _MODEL = "model.xml"
 _TOWERS = 3
 """Counted up when the code of a tower changes: what was converted from the former one is not used any more."""
@@ -38,7 +39,7 @@ def load_openvino(
         load: Loads the tower with torch, where it was not converted before.
         files: Of the model.
         spec: Of the model.
-        precision: `fp32` or `bf16`, of products; what comes in and goes out is float32.
+        precision: `fp32`, `bf16` or `int8`, of products; what comes in and goes out is float32.
         batch_size: Of each call.
         weights_sha256: Checksum of the weights.
 
@@ -53,13 +54,20 @@ def load_openvino(
 
     core = openvino.Core()
     model = core.read_model(converted(load, files, spec, batch_size, weights_sha256))
+    if precision == "int8":
+        quantize_weights(model)
     return forward_by(core.compile_model(model, "CPU", cpu_settings(precision)))
 
 
 def cpu_settings(precision: Precision) -> dict[str, object]:
-    """What a tower is compiled with: for products in `precision`, in as many threads as torch was given."""
+    """What a tower is compiled with: for products in `precision`, in as many threads as torch was given.
+
+    With int8, what is not a product with weights is in bf16 where the CPU multiplies it.
+    """
+    in_bf16 = precision == "bf16" or (precision == "int8" and cpu_multiplies_bf16())
     return {
-        "INFERENCE_PRECISION_HINT": _HINTS[precision],
+        "INFERENCE_PRECISION_HINT": "bf16" if in_bf16 else "f32",
+        "DYNAMIC_QUANTIZATION_GROUP_SIZE": GROUP if precision == "int8" else 0,
         "INFERENCE_NUM_THREADS": max(1, torch.get_num_threads()),
         "NUM_STREAMS": 1,
         "ENABLE_CPU_PINNING": False,  # every worker would be pinned to the same core

@@ -3,8 +3,9 @@
 A description, made from the config files of `openai/clip-vit-base-patch32` alone:
 
     EncoderSpec(family="clip", title="CLIP", unit="frame", clip_frames=1, clip_stride=1, dim=512,
-                preprocessing=Preprocessing(224, (224, 224), …), precisions=("fp32", "bf16", "fp16"), has_text=True,
-                probabilities="softmax", tower="the vision tower and projection of the model (`image_embeds`)")
+                preprocessing=Preprocessing(224, (224, 224), …), precisions=("fp32", "bf16", "fp16", "int8"),
+                has_text=True, probabilities="softmax",
+                tower="the vision tower and projection of the model (`image_embeds`)")
 """
 
 from __future__ import annotations
@@ -24,8 +25,12 @@ if TYPE_CHECKING:  # describing a model needs no torch
 
     from preprocess.encoders.models import ModelFiles
 
-Precision = Literal["fp32", "bf16", "fp16"]
+Precision = Literal["fp32", "bf16", "fp16", "int8"]
+"""Of products with weights; int8 has weights and inputs of products in int8, and the rest in bf16 or fp32."""
+
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
+
+FLOATS: tuple[Precision, ...] = ("fp32", "bf16", "fp16")
 
 Unit = Literal["frame", "clip"]
 
@@ -195,6 +200,6 @@ class Family:
     measure: Callable[[ModelFiles], Measures]
     load: Callable[[ModelFiles, torch.device, torch.dtype], Callable[[torch.Tensor], torch.Tensor]]
     text: TextFamily | None = None
-    precisions: tuple[Precision, ...] = PRECISIONS
+    precisions: tuple[Precision, ...] = FLOATS
     imports: tuple[str, ...] = ("transformers.modeling_layers",)
     examples: Mapping[str, str] = field(default_factory=dict)

@@ -34,7 +34,7 @@ from preprocess.sample_numbers import ABSENT, SampleNumbers
 from preprocess.sample_table import taken
 from preprocess.samples import Reject, Sample
 
-MIN_COSINE = {"fp32": 0.99999}
+MIN_COSINE = {"fp32": 0.99999, "int8": 0.99}
 """Least cosine of a row to the same row in fp32; by the precision of the tars."""
 
 MIN_COSINE_FAST = 0.999

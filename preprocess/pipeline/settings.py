@@ -38,7 +38,7 @@ class EncodeOptions:
         model: Name of the model; default: the spec's.
         revision: Of the model on the Hub.
         sampling: Which frames; default: 1 a second.
-        precision: `auto`, `fp32`, `bf16` or `fp16`.
+        precision: `auto`, `fp32`, `bf16`, `fp16` or `int8`.
         dtype: Of the vectors on disk; default `float16`.
         clip_stride: Sampled frames between the starts of two clips, for encoders of clips; default: the length of a
             clip, so that clips follow each other without overlap.
@@ -78,7 +78,7 @@ class Encoding:
 
     @property
     def precision(self) -> str:
-        """`auto`, `fp32`, `bf16` or `fp16`."""
+        """`auto`, `fp32`, `bf16`, `fp16` or `int8`."""
         return str(self.record["encoder"]["precision"])
 
     @property

@@ -278,6 +278,28 @@ def test_a_disturbed_run_is_repeated_so_often_and_kept(tmp_path: Path, monkeypat
     assert [[run.disturbed for run in one.runs] for one in case.contenders] == [[True] * 3, [True] * 3, []]
 
 
+def test_one_variable_sets_the_rounds_of_all_benchmarks(monkeypatch: pytest.MonkeyPatch) -> None:
+    for variable, options, expected in (("", [], 5), ("1", [], 1), ("1", ["--rounds", "2"], 2)):
+        monkeypatch.setenv("ROUNDS", variable)
+        monkeypatch.setattr(sys, "argv", ["bench", *options])
+        bench, _ = Bench.from_arguments("turns", argparse.ArgumentParser(), rounds=5)
+        with bench:
+            assert bench.rounds == expected
+
+
+def test_ours_in_a_form_of_its_own_is_not_compared_with_peers(tmp_path: Path) -> None:
+    before = result().cases[0]
+    ours = before.best("ours")
+    assert ours is not None
+    faster = replace(ours, name="int8", role="apart", runs=tuple(replace(run, seconds=0.1) for run in ours.runs))
+    case = replace(before, contenders=(*before.contenders, faster))
+    assert case.ratio() == before.ratio()
+    assert table_of([replace(result(), cases=(case,))]) == table_of([result()])
+    path = write_result(tmp_path, replace(result(), cases=(case,)))
+    assert json.loads(path.read_text())["cases"][0]["ratios_to_best_peer"].keys() == {ours.name}
+    assert read_result(path).cases == (case,)
+
+
 def test_cases_measured_apart_are_one_result(tmp_path: Path) -> None:
     write_result(tmp_path, result())
     later = result("encode", 5, 5, 5)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import json
 import os
@@ -15,9 +16,13 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from preprocess.encoders import encoder_spec, families, load_encoder
+from preprocess.encoders import Precision, encoder_spec, families, family, load_encoder
+from preprocess.encoders.devices import cpu_flags
 from preprocess.encoders.engines import check_engine, engine_device
+from preprocess.encoders.int8_weights import quantize_weights, quantized_weights
 from preprocess.encoders.models import ModelFiles, resolve
+from preprocess.encoders.openvino_forward import converted, cpu_settings, forward_by
+from preprocess.encoders.torch_encoder import Forward, TorchEncoder
 from preprocess.errors import SettingsError, UserError
 from preprocess.formats.layout import Layout, read_json
 from preprocess.formats.processed import Processed
@@ -39,6 +44,20 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Any:
         folder = tmp_path_factory.mktemp("home")
         patch.setenv("HOME", str(folder))
         yield folder
+
+
+@pytest.fixture(scope="module")
+def trained(tiny_clip: Path) -> tuple[ModelFiles, NDArray[np.uint8]]:
+    """A trained model, and pictures like those of its training: disks of several sizes, places and colors."""
+    files = resolve(str(tiny_clip))
+    height, width, _ = encoder_spec(files).frame_shape
+    y, x = np.mgrid[:height, :width]
+    shapes = []
+    for i in range(24):
+        inside = (x - 12 - 2 * i % (width - 24)) ** 2 + (y - height // 2) ** 2 < (4 + i % 9) ** 2
+        color = np.array([[250, 30, 30], [30, 250, 30], [40, 60, 250]][i % 3], np.uint8)
+        shapes.append(np.where(inside[..., None], color, np.uint8(20 + 5 * i)))
+    return files, np.stack(shapes).astype(np.uint8)
 
 
 @pytest.fixture(scope="module", params=list(families()))
@@ -82,26 +101,73 @@ def has_bf16() -> bool:
 
 def test_a_row_does_not_depend_on_what_is_beside_it(files: ModelFiles) -> None:
     pixels = pictures(files)
-    encoder = load_encoder(files, "cpu", "bf16", 4, "openvino")
-    together, reversed_ = encoder.encode(pixels), encoder.encode(np.ascontiguousarray(pixels[::-1]))
-    alone = np.concatenate([encoder.encode(pixels[i : i + 1]) for i in range(len(pixels))])
-    assert together.tobytes() == reversed_[::-1].tobytes() == alone.tobytes()
+    for precision in {"bf16", "int8"}.intersection(encoder_spec(files).precisions):
+        encoder = load_encoder(files, "cpu", precision, 4, "openvino")
+        together, reversed_ = encoder.encode(pixels), encoder.encode(np.ascontiguousarray(pixels[::-1]))
+        alone = np.concatenate([encoder.encode(pixels[i : i + 1]) for i in range(len(pixels))])
+        assert together.tobytes() == reversed_[::-1].tobytes() == alone.tobytes()
 
 
-def test_the_trained_model_keeps_its_quality(tiny_clip: Path) -> None:
+@pytest.mark.parametrize(("precision", "least"), [("bf16", 0.999), ("int8", 0.99)])
+def test_the_trained_model_keeps_its_quality(
+    trained: tuple[ModelFiles, NDArray[np.uint8]], precision: Precision, least: float
+) -> None:
     """On weights that were trained, and with the mean taken away, which vectors have in common whatever is seen."""
-    files = resolve(str(tiny_clip))
-    height, width, _ = encoder_spec(files).frame_shape
-    y, x = np.mgrid[:height, :width]
-    shapes = []
-    for i in range(24):  # disks of several sizes, places and colors
-        inside = (x - 12 - 2 * i % (width - 24)) ** 2 + (y - height // 2) ** 2 < (4 + i % 9) ** 2
-        color = np.array([[250, 30, 30], [30, 250, 30], [40, 60, 250]][i % 3], np.uint8)
-        shapes.append(np.where(inside[..., None], color, np.uint8(20 + 5 * i)))
-    pixels = np.stack(shapes).astype(np.uint8)
+    files, pixels = trained
     expected = load_encoder(files, "cpu", "fp32", 8).encode(pixels)
-    fast = load_encoder(files, "cpu", "bf16", 8, "openvino").encode(pixels)
-    assert centered_cosines(fast, expected, expected.mean(0)).min() >= 0.999
+    fast = load_encoder(files, "cpu", precision, 8, "openvino").encode(pixels)
+    assert centered_cosines(fast, expected, expected.mean(0)).min() >= least
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+def test_weights_are_rounded_to_half_a_step_of_their_output(axis: int) -> None:
+    weights = np.random.default_rng(0).normal(size=(12, 20)).astype(np.float32)
+    weights *= np.arange(20 if axis == 0 else 12, dtype=np.float32).reshape((1, -1) if axis == 0 else (-1, 1))
+    quantized, scales = quantized_weights(weights, axis)
+    largest = np.abs(weights).max(axis, keepdims=True)
+    assert quantized.dtype == np.int8
+    assert scales.shape == largest.shape
+    assert (scales > 0).all()
+    assert np.abs(quantized).max(axis).tolist() == [0, *[127] * (largest.size - 1)]  # the first has weights of 0 alone
+    assert (np.abs(quantized * scales - weights) <= largest / 254 * 1.001).all()
+
+
+def test_all_weights_of_products_are_int8(trained: tuple[ModelFiles, NDArray[np.uint8]]) -> None:
+    """Computed in fp32, the quantized model is that of torch with its weights rounded in the same way."""
+    import openvino
+
+    files, pixels = trained
+    spec = encoder_spec(files)
+    load = functools.partial(family(spec.family).load, files)
+
+    def plain_with(forward: Forward) -> TorchEncoder:
+        return TorchEncoder(files.id, spec, lambda *_: forward, "cpu", "fp32", 8)
+
+    model = openvino.Core().read_model(converted(load, files, spec, 8, files.sha256()))
+    quantize_weights(model)
+    exact = {**cpu_settings("int8"), "INFERENCE_PRECISION_HINT": "f32", "DYNAMIC_QUANTIZATION_GROUP_SIZE": 0}
+    forward = forward_by(openvino.Core().compile_model(model, "CPU", exact))
+    found = plain_with(forward).encode(pixels)
+
+    from transformers import CLIPVisionModelWithProjection
+
+    reference = CLIPVisionModelWithProjection.from_pretrained(files.folder).eval()
+    plain = plain_with(lambda values: reference(values).image_embeds)
+    unchanged = plain.encode(pixels)
+    for layer in reference.modules():
+        if isinstance(layer, torch.nn.Linear):
+            steps = layer.weight.data.abs().amax(1, keepdim=True) / 127
+            layer.weight.data = (layer.weight.data / steps).round() * steps
+    expected = plain.encode(pixels)
+    near = np.abs(expected - found).max()
+    assert near < np.abs(expected - unchanged).max() / 20
+
+    ran = load_encoder(files, "cpu", "int8", 8, "openvino").encode(pixels)
+    assert not np.array_equal(ran, load_encoder(files, "cpu", "bf16", 8, "openvino").encode(pixels))
+    if cpu_flags() & {"avx512_vnni", "avx_vnni", "amx_int8"}:  # inputs are rounded, too
+        only_weights = {**cpu_settings("int8"), "DYNAMIC_QUANTIZATION_GROUP_SIZE": 0}
+        forward = forward_by(openvino.Core().compile_model(model, "CPU", only_weights))
+        assert not np.array_equal(ran, plain_with(forward).encode(pixels))
 
 
 CONVERT_AT_ONCE = """
@@ -168,9 +234,15 @@ def test_a_build_says_so_and_goes_on_with_it(root: Path, small_clip: Path, tmp_p
     assert done.returncode == 2
     assert "encoder.engine = 'openvino', not 'torch'" in done.stderr
 
-    again = [sys.executable, "-m", "preprocess", "recheck", "folder", "--out", str(tmp_path / "one"), "-n", "9"]
-    checked = subprocess.run(again, cwd=root, capture_output=True, text=True, timeout=280)
-    assert checked.returncode == 0, checked.stdout + checked.stderr
+    done = build(root, raw, tmp_path / "int8", small_clip, "--engine", "openvino", "--precision", "int8")
+    assert done.returncode == 0, done.stderr
+    manifest = json.loads((tmp_path / "int8" / "CLIP-Folder" / "manifest.json").read_text())
+    assert manifest["encoder"]["precision"] == "int8"
+
+    for out in ("one", "int8"):
+        again = [sys.executable, "-m", "preprocess", "recheck", "folder", "--out", str(tmp_path / out), "-n", "9"]
+        checked = subprocess.run(again, cwd=root, capture_output=True, text=True, timeout=280)
+        assert checked.returncode == 0, checked.stdout + checked.stderr
 
     done = build(root, raw, tmp_path / "torch", small_clip, "--precision", "fp32", "--dtype", "float32")
     assert done.returncode == 0, done.stderr
@@ -199,6 +271,7 @@ def test_what_the_engine_cannot_do_is_said(root: Path, small_clip: Path, tmp_pat
         ("--engine", "openvino", "--precision", "fp16"): "engine 'openvino' does not compute in fp16",
         ("--engine", "openvino", "--device", "cuda"): "device 'cuda'",
         ("--engine", "opnvino"): "Did you mean 'openvino'",
+        ("--precision", "int8"): "engine 'torch' does not compute in int8. Use --engine openvino, or --precision fp32",
     }
     if not torch.cuda.is_available():
         for options, message in refused.items():
@@ -225,3 +298,9 @@ def test_a_model_that_cannot_be_converted_ends_with_one_line(small_clip: Path) -
     files = resolve(str(small_clip))
     with pytest.raises(UserError, match=r"OpenVINO cannot convert model 'small-clip'.*Use --engine torch"):
         load_openvino(load_tower, files, encoder_spec(files), "fp32", 3, "0" * 64)
+
+
+def test_a_family_that_was_not_judged_is_not_encoded_in_int8(tmp_path: Path) -> None:
+    MODELS["siglip"](tmp_path)
+    with pytest.raises(UserError, match=r"not known to be safe in int8\. Use --precision fp32 or bf16 or fp16"):
+        load_encoder(resolve(str(tmp_path)), "cpu", "int8", 4, "openvino")

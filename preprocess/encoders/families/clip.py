@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from preprocess.encoders.models import ModelFiles
-from preprocess.encoders.spec import Family, TextFamily
+from preprocess.encoders.spec import PRECISIONS, Family, TextFamily
 from preprocess.encoders.towers import image_tower, measure_projected, projected_text_tower
 
 if TYPE_CHECKING:  # describing a model needs no torch
@@ -28,6 +28,7 @@ FAMILY = Family(
     measure=measure_projected,
     load=load,
     text=TextFamily(projected_text_tower("CLIPTextModelWithProjection"), "softmax"),
+    precisions=PRECISIONS,  # int8 was judged on trained models of this family: benchmarks/int8.py
     imports=("preprocess.encoders.clip_tower",),
     examples={
         "openai/clip-vit-base-patch32": "CLIP",

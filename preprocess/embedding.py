@@ -27,6 +27,7 @@ from preprocess.samples import DEFAULT_ENCODER, Sample, is_url
 
 if TYPE_CHECKING:
     from preprocess.encoders import Encoder, EncoderSpec
+    from preprocess.encoders.engines import Engine
     from preprocess.media.sampling import Sampling
     from preprocess.pipeline.batches import Embedded
 
@@ -70,6 +71,7 @@ def embed(  # type: ignore[overload-overlap]  # a str is a sequence of str, too
     dtype: str = ...,
     precision: str = ...,
     device: str = ...,
+    engine: str = ...,
     threads: int = ...,
 ) -> Embedding: ...
 @overload
@@ -86,6 +88,7 @@ def embed(
     dtype: str = ...,
     precision: str = ...,
     device: str = ...,
+    engine: str = ...,
     threads: int = ...,
 ) -> list[Embedding]: ...
 def embed(
@@ -101,6 +104,7 @@ def embed(
     dtype: str = "float16",
     precision: str = "auto",
     device: str = "auto",
+    engine: str = "torch",
     threads: int = 1,
 ) -> Embedding | list[Embedding]:
     """Embeds a video or image, or several; the model is loaded once and kept for the next calls.
@@ -117,9 +121,10 @@ def embed(
         end_s: End of that part, exclusive.
         clip_stride: Sampled frames between the starts of two clips, for encoders of clips; default: a clip's length.
         dtype: Of the vectors: `float16` or `float32`.
-        precision: `auto`, `fp32`, `bf16` or `fp16`, as for a build.
+        precision: `auto`, `fp32`, `bf16`, `fp16` or `int8`, as for a build.
         device: `auto` (a GPU if there is one), `cpu`, `cuda` or `cuda:N`.
-        threads: Of torch on a CPU. With one, the rows are bit for bit those of a build on this machine.
+        engine: What runs the model: `torch`, or `openvino` on a CPU.
+        threads: Of the engine on a CPU. With one, the rows are bit for bit those of a build on this machine.
 
     Returns:
         One `Embedding`, or a list in the order of `media`.
@@ -129,6 +134,7 @@ def embed(
         UserError: The model is unavailable, or an option is out of range.
     """
     from preprocess.encoders.devices import choose_device
+    from preprocess.encoders.engines import check_engine, engine_device
     from preprocess.pipeline.settings import EncodeOptions, clip_settings
 
     sources = [media] if isinstance(media, str | os.PathLike) else list(media)
@@ -137,10 +143,11 @@ def embed(
     if threads < 1:
         raise UserError(f"threads must be at least 1, got {threads!r}", "Leave threads out for the rows of a build.")
     samples = [_sample(source, number, start_s, end_s) for number, source in enumerate(sources)]
-    place = choose_device(device)[0]
-    spec, encoder = _load(model, revision, precision, place)
-    stride = clip_settings(spec, clip_stride, model).get("clip_stride")
+    runs_on = check_engine(engine)
+    place = choose_device(engine_device(runs_on, device))[0]
     with _torch_threads(threads) if place == "cpu" else nullcontext():
+        spec, encoder = _load(model, revision, precision, place, runs_on, None if runs_on == "torch" else threads)
+        stride = clip_settings(spec, clip_stride, model).get("clip_stride")
         done = _encode(samples, sampling, spec, encoder, stride)  # in the order of the samples, as batches are filled
         found = [_result(embedded, spec, stride, dtype) for embedded in done]
     return found[0] if isinstance(media, str | os.PathLike) else found
@@ -165,8 +172,10 @@ def _sample(source: Media, number: int, start_s: float | None, end_s: float | No
 
 
 @functools.lru_cache(maxsize=4)
-def _load(model: str, revision: str | None, precision: str, device: str) -> tuple[EncoderSpec, Encoder]:
-    """The encoder, kept for the next calls."""
+def _load(
+    model: str, revision: str | None, precision: str, device: str, engine: Engine, threads: int | None
+) -> tuple[EncoderSpec, Encoder]:
+    """The encoder, kept for the next calls; for each number of threads where the engine is loaded for that number."""
     from preprocess.encoders import encoder_spec, load_encoder
     from preprocess.encoders.devices import choose_precision, default_batch_size
     from preprocess.encoders.models import resolve
@@ -174,7 +183,7 @@ def _load(model: str, revision: str | None, precision: str, device: str) -> tupl
     files = resolve(model, revision)
     spec = encoder_spec(files)
     chosen = choose_precision(precision, device, spec.precisions)
-    return spec, load_encoder(files, device, chosen, default_batch_size(spec, device))
+    return spec, load_encoder(files, device, chosen, default_batch_size(spec, device), engine)
 
 
 @contextmanager

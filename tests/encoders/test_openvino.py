@@ -16,6 +16,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from preprocess import embed
 from preprocess.encoders import Precision, encoder_spec, families, family, load_encoder
 from preprocess.encoders.devices import cpu_flags
 from preprocess.encoders.engines import check_engine, engine_device
@@ -238,6 +239,10 @@ def test_a_build_says_so_and_goes_on_with_it(root: Path, small_clip: Path, tmp_p
     assert done.returncode == 0, done.stderr
     manifest = json.loads((tmp_path / "int8" / "CLIP-Folder" / "manifest.json").read_text())
     assert manifest["encoder"]["precision"] == "int8"
+    layout = Layout(tmp_path / "int8", "CLIP-Folder")
+    key = next(key for key in Processed(layout.processed).keys("train") if "v0" in key)
+    alone = embed(raw / "train" / "v0.mp4", model=str(small_clip), fps=5, engine="openvino", precision="int8")
+    assert alone.vectors.tobytes() == read_triple(layout.processed, "train", key).vectors.tobytes()
 
     for out in ("one", "int8"):
         again = [sys.executable, "-m", "preprocess", "recheck", "folder", "--out", str(tmp_path / out), "-n", "9"]
@@ -281,6 +286,8 @@ def test_what_the_engine_cannot_do_is_said(root: Path, small_clip: Path, tmp_pat
             assert not (tmp_path / "out" / "CLIP-Folder").exists()
     with pytest.raises(UserError, match=r"runs on CPUs only, not on 'cuda:1'"):
         engine_device("openvino", "cuda:1")
+    with pytest.raises(UserError, match=r"runs on CPUs only, not on 'cuda'"):
+        embed(tmp_path / "raw" / "train" / "v.mp4", model=str(small_clip), engine="openvino", device="cuda")
 
 
 def test_a_missing_engine_names_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -40,6 +40,13 @@ def unpacked(out: Path) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def aside(out: Path) -> None:
+    """Keeps what an earlier run encoded under another name: for minutes after so many files were deleted, ext4 without
+    a journal takes several times as long to make new ones."""
+    if out.is_dir():
+        out.rename(out.with_name(f"{out.name}-{len(list(out.parent.glob(f'{out.name}-*')))}"))
+
+
 def read(folder: Path) -> None:
     """Two epochs, the second against the clock; the first indexes the tars."""
     from builders.torch_reader import EmbeddingReader
@@ -61,14 +68,14 @@ def steps(out: Path, raw: Path, model: Path) -> dict[str, Command]:
     encode = [python, "-m", "preprocess", "encode", "folder", "--raw", str(raw), "--model", str(model), *named]
     evaluate = [python, "-m", "dataset_cards", "evaluate", "folder", *named, "--overwrite"]
     argv: dict[str, list[str]] = {
-        "encode": [*encode, "--overwrite", "--split", "0.98,0.01,0.01"],
+        "encode": [*encode, "--split", "0.98,0.01,0.01"],
         "pack": [python, "-m", "preprocess", "shards", "folder", *named],
         "evaluate": evaluate,
         "card": [python, "-m", "dataset_cards", "card", "folder", *named],
         "verify": [python, "-m", "builders", "verify", str(out / NAME)],
         "read": [python, this, "--read", str(out / NAME)],
     }
-    prepared = {"pack": [python, this, "--unpacked", str(out)]}
+    prepared = {"encode": [python, this, "--aside", str(out)], "pack": [python, this, "--unpacked", str(out)]}
     return {step: Command(step, "ours", words, prepare=prepared.get(step, ())) for step, words in argv.items()}
 
 
@@ -96,6 +103,8 @@ def main() -> None:
     match sys.argv[1:]:
         case ["--unpacked", out]:
             unpacked(Path(out))
+        case ["--aside", out]:
+            aside(Path(out))
         case ["--read", folder]:
             read(Path(folder))
         case _:

@@ -15,7 +15,7 @@ import torch
 from benchmarks import diff, index_kinetics, latent_chunks, probe, search, vector_columns
 from benchmarks.decode import wanted_numbers
 from benchmarks.gpu import busy_percent
-from benchmarks.growth import exponent
+from benchmarks.growth import aside, exponent
 from benchmarks.harness import fidelity
 from benchmarks.harness.datasets import as_hub_cache, keys, make_packed, triples
 from benchmarks.harness.media import repeat_video
@@ -213,3 +213,15 @@ def test_the_verdict_names_the_model_and_the_speed() -> None:
     assert said["int8"] == {"kept": False, "fails": ["tiny-clip: top-1"]}
     assert said["int8 strict"] == {"kept": True, "fails": []}
     assert said["int8 weights, 32"] == {"kept": False, "fails": ["speed"]}
+
+
+def test_what_earlier_runs_encoded_is_kept_under_other_names(tmp_path: Path) -> None:
+    out = tmp_path / "out10"
+    (tmp_path / "out100").mkdir()
+    for number in range(2):
+        out.mkdir()
+        (out / "run").write_text(str(number))
+        aside(out)
+        aside(out)  # there is none
+    assert {path.name for path in tmp_path.iterdir()} == {"out100", "out10-0", "out10-1"}
+    assert (tmp_path / "out10-1" / "run").read_text() == "1"

@@ -194,7 +194,7 @@ lint: $(VENV)/.dev ## run ruff and check the import contracts
 types: $(VENV)/.dev ## run mypy, strict
 	@$(VENV)/bin/mypy
 
-bench: $(VENV)/.dev ## measure speed and memory, next to other libraries (hours; `make bench-peers` first; ROUNDS=: of each)
+bench: $(VENV)/.dev ## measure speed and memory, next to other libraries (hours; `make bench-peers` first; ROUNDS=1: once each)
 	@failed=; for bench in benchmarks/[a-z]*.py; do \
 	  echo "== $$bench"; $(PY) "$$bench" || failed="$$failed $$bench"; done; \
 	  $(PY) -m benchmarks.harness.table && if test -n "$$failed"; then echo "error: failed:$$failed" >&2; exit 1; fi

@@ -147,7 +147,8 @@ def engines() -> tuple[str, ...]:
 
 def kinds(precision: str) -> list[tuple[str, str]]:
     """Engines and number formats: that of the peers, and int8 where it can be had."""
-    return [*((engine, precision) for engine in engines()), *((("openvino", INT8),) if "openvino" in engines() else ())]
+    found = [(engine, precision) for engine in engines()]
+    return [*found, ("openvino", INT8)] if "openvino" in engines() else found
 
 
 def commands(videos: Path, model: Path, precision: str, seconds: int) -> list[Command]:

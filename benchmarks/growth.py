@@ -41,8 +41,10 @@ def unpacked(out: Path) -> None:
 
 
 def aside(out: Path) -> None:
-    """Keeps what an earlier run encoded under another name: for minutes after so many files were deleted, ext4 without
-    a journal takes several times as long to make new ones."""
+    """Renames what an earlier run encoded.
+
+    Were it deleted, ext4 without a journal would take several times as long to make new files for some minutes.
+    """
     if out.is_dir():
         out.rename(out.with_name(f"{out.name}-{len(list(out.parent.glob(f'{out.name}-*')))}"))
 

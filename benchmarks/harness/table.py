@@ -53,7 +53,7 @@ def lines(case: Case) -> list[tuple[object, ...]]:
         if not one.runs:
             rows.append((one.name, one.absent[:80] or "-", "", "", "", ""))
             continue
-        spread = ratio(one, peer) if peer else None
+        spread = ratio(one, peer) if peer and one.role != "apart" else None
         compared = f"{spread.median:.2f} ({spread.least:.2f} to {spread.most:.2f})" if spread else ""
         if peer is one:
             compared = "best peer"

@@ -9,16 +9,13 @@ from __future__ import annotations
 import importlib.util
 from typing import Literal, get_args
 
-from preprocess.encoders.spec import Precision
+from preprocess.encoders.spec import FLOATS, Precision
 from preprocess.errors import UnknownNameError, UserError
 
 Engine = Literal["torch", "openvino"]
 ENGINES: tuple[Engine, ...] = get_args(Engine)
 
-_PRECISIONS: dict[Engine, tuple[Precision, ...]] = {
-    "torch": ("fp32", "bf16", "fp16"),
-    "openvino": ("fp32", "bf16", "int8"),
-}
+_PRECISIONS: dict[Engine, tuple[Precision, ...]] = {"torch": FLOATS, "openvino": ("fp32", "bf16", "int8")}
 
 
 def check_engine(name: str) -> Engine:

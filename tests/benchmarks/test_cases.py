@@ -213,6 +213,8 @@ def test_the_verdict_names_the_model_and_the_speed() -> None:
     assert said["int8"] == {"kept": False, "fails": ["tiny-clip: top-1"]}
     assert said["int8 strict"] == {"kept": True, "fails": []}
     assert said["int8 weights, 32"] == {"kept": False, "fails": ["speed"]}
+    del fails["int8"], rates["int8 strict"], found["speed"]["images_per_s"]["int8 strict"]
+    assert verdict(found).keys() == set(JUDGED) - {"int8", "int8 strict"}, "measured without NNCF"
 
 
 def test_what_earlier_runs_encoded_is_kept_under_other_names(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from benchmarks.harness import peers, rounds
 from benchmarks.harness.process import CommandFailedError, busy_s, foreign_share, measure, tree_of
 from benchmarks.harness.result import Case, Contender, Result, Run, ratio, read_result, results_in, write_result
 from benchmarks.harness.rounds import Bench, Command, with_cases_of
-from benchmarks.harness.table import BEGIN, main, row, table_of, with_table
+from benchmarks.harness.table import BEGIN, lines, main, row, table_of, with_table
 
 
 def run(number: int, seconds: float, *, units: float = 100, disturbed: bool = False, peak_mb: float = 50) -> Run:
@@ -294,6 +294,7 @@ def test_ours_in_a_form_of_its_own_is_not_compared_with_peers(tmp_path: Path) ->
     faster = replace(ours, name="int8", role="apart", runs=tuple(replace(run, seconds=0.1) for run in ours.runs))
     case = replace(before, contenders=(*before.contenders, faster))
     assert case.ratio() == before.ratio()
+    assert [line[-1] for line in lines(case)] == [*(line[-1] for line in lines(before)), ""]
     assert table_of([replace(result(), cases=(case,))]) == table_of([result()])
     path = write_result(tmp_path, replace(result(), cases=(case,)))
     assert json.loads(path.read_text())["cases"][0]["ratios_to_best_peer"].keys() == {ours.name}

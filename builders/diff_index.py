@@ -12,8 +12,8 @@ from __future__ import annotations
 import hashlib
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -30,11 +30,10 @@ from preprocess.formats.manifest import read as read_manifest
 from preprocess.formats.tar import BLOCK, TarTriple, iter_triples
 from preprocess.formats.triples import CAPTION_INDEX, parse_json
 from preprocess.samples import JSON, Split
-from preprocess.storage import mapped
+from preprocess.storage import MappedFiles
 from preprocess.validation import shown
 
 ROW = np.dtype([("key", "S16"), ("content", "S16"), ("tar", "<u4"), ("offset", "<u8")])
-_OPEN_TARS = 64
 _VERIFY = "Run `python -m builders verify`."
 
 
@@ -64,12 +63,14 @@ class Dataset:
         folder: Where its tars are.
         manifest: Its manifest.
         replaced: Ids of the rows that later ones replace.
+        files: The tars that are read.
     """
 
     address: str
     folder: Path
     manifest: Manifest
     replaced: frozenset[str]
+    files: MappedFiles = field(default_factory=MappedFiles, repr=False, compare=False)
 
     @classmethod
     def open(cls, address: str) -> Dataset:
@@ -105,7 +106,7 @@ class Dataset:
         """
         tar = int(row["tar"])
         shard, path = self.manifest["shards"][tar], self.tars[tar]
-        triple = next(iter_triples(_mapped(path)[int(row["offset"]) :], name=path))
+        triple = next(iter_triples(self.files.of(path)[int(row["offset"]) :], name=path))
         found = _row(triple, path, shard["split"])
         if _digest(_name(found).encode()) != bytes(row["key"]).ljust(16, b"\0"):  # NumPy drops zeros at the end
             raise DamagedFileError(path, triple.id, "is not the row that was read before", _VERIFY)
@@ -189,11 +190,6 @@ def _name(row: Row) -> str:
 
 def _digest(data: bytes) -> bytes:
     return hashlib.blake2b(data, digest_size=16).digest()
-
-
-@lru_cache(maxsize=_OPEN_TARS)
-def _mapped(path: Path) -> memoryview:
-    return mapped(path)
 
 
 def common(old: NDArray[Any], new: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from preprocess.errors import DamagedFileError
 from preprocess.formats import members
 from preprocess.formats.tar import BLOCK, TarTriple, iter_members
-from preprocess.storage import is_remote, mapped
+from preprocess.storage import MappedFiles
 
 
 class ShardIndex:
@@ -27,6 +27,7 @@ class ShardIndex:
     Args:
         path: Of the tar.
         without: Ids of samples to leave out.
+        files: Shared by tars that are read together; see `MappedFiles`.
 
     Attributes:
         ids: Name of each sample, in the order of the tar.
@@ -34,11 +35,10 @@ class ShardIndex:
             `preprocess.formats.members.MEMBERS`: `.npy`, `.txt`, `.json`.
     """
 
-    def __init__(self, path: Path, without: frozenset[str] = frozenset()) -> None:
+    def __init__(self, path: Path, without: frozenset[str] = frozenset(), files: MappedFiles | None = None) -> None:
         self.path = path
-        view = mapped(path)
-        self.ids, self.places = _fast_index(view) or _index(view, path)
-        self._view = view if is_remote(path) else None  # a local file is open only where samples are read
+        self._files = MappedFiles(1) if files is None else files
+        self.ids, self.places = _fast_index(self.view) or _index(self.view, path)
         if not without.isdisjoint(self.ids):
             kept = [i for i, id_ in enumerate(self.ids) if id_ not in without]
             self.ids, self.places = [self.ids[i] for i in kept], self.places[kept]
@@ -46,14 +46,14 @@ class ShardIndex:
     def __len__(self) -> int:
         return len(self.ids)
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_view": None}
+    @property
+    def view(self) -> memoryview:
+        """The bytes of the tar."""
+        return self._files.of(self.path)
 
     def triple(self, i: int) -> TarTriple:
         """Sample `i`, its members as views of the file."""
-        if self._view is None:
-            self._view = mapped(self.path)
-        view = self._view
+        view = self.view
         return TarTriple.of(self.ids[i], [view[start : start + size] for start, size in self.places[i].tolist()])
 
 

@@ -24,17 +24,20 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from builders.order import batch_starts, epoch_order, position_after, rows_wanted
 from builders.remote import local_tars, replaced_ids
 from builders.shard_index import ShardIndex
 from preprocess.errors import DamagedFileError, SettingsError, UnknownNameError, UserError
-from preprocess.formats.members import read_text
-from preprocess.formats.triples import Vectors, npy_vectors, parse_jsons
+from preprocess.formats.members import MEMBERS, read_texts
+from preprocess.formats.triples import Vectors, many_vectors, parse_jsons
+from preprocess.storage import MappedFiles
 
 Fit = Literal["cut", "resample"]
 Batch = dict[str, Any]
+Contents = list[memoryview]
 
 
 class EmbeddingReader(IterableDataset[Batch]):
@@ -90,7 +93,8 @@ class EmbeddingReader(IterableDataset[Batch]):
         self.tokenize, self.meta, self.dtype, self.drop_last = tokenize, meta, dtype, drop_last
         self.rank, self.world_size = _place_in_the_world(rank, world_size)
         tars, replaced = local_tars(source, split, cache_dir), replaced_ids(source, cache_dir)
-        self.shards = [ShardIndex(path, without=replaced) for path in tars]
+        files = MappedFiles()
+        self.shards = [ShardIndex(path, replaced, files) for path in tars]
         self.starts = np.concatenate(([0], np.cumsum([len(shard) for shard in self.shards], dtype=np.int64)))
         self.total = int(self.starts[-1])
         self._names = [str(shard.path) for shard in self.shards]  # for errors; made here, as they take time
@@ -164,26 +168,37 @@ class EmbeddingReader(IterableDataset[Batch]):
             drop_last=self.drop_last,
         )
 
-    def _batch(self, numbers: np.ndarray[Any, np.dtype[np.int64]]) -> Batch:
-        arrays, texts, metas, keys = [], [], [], []
-        shards = np.searchsorted(self.starts, numbers, side="right") - 1
-        tars, starts = shards.tolist(), self.starts[shards]
-        for tar, i in zip(tars, (numbers - starts).tolist(), strict=True):
-            triple = self.shards[tar].triple(i)
-            where = f"{self._names[tar]}: {triple.id}"
-            keys.append(triple.id)
-            arrays.append(npy_vectors(triple.npy, f"{where}.npy"))
-            texts.append(read_text(triple.txt, f"{where}.txt"))
-            if self.meta:
-                metas.append(bytes(triple.json))
-        embeddings, mask = collate(arrays, self.length, self.fit)
+    def _batch(self, numbers: NDArray[np.int64]) -> Batch:
+        tars, keys, npys, txts, jsons = self._parts(numbers)
+
+        def name(extension: str) -> Callable[[int], str]:
+            return lambda i: f"{self._names[tars[i]]}: {keys[i]}.{extension}"
+
+        embeddings, mask = collate(many_vectors(npys, name("npy")), self.length, self.fit)
         embeddings = embeddings if self.dtype is None else embeddings.to(self.dtype)
-        batch: Batch = {"embeddings": embeddings, "mask": mask, "text": texts, "key": keys}
+        batch: Batch = {"embeddings": embeddings, "mask": mask, "text": read_texts(txts, name("txt")), "key": keys}
         if self.meta:
-            batch |= {"meta": metas, "tar": tars}
+            batch |= {"meta": list(map(bytes, jsons)), "tar": tars}
         if self.tokenize is not None:
-            batch["tokens"] = self.tokenize(texts)
+            batch["tokens"] = self.tokenize(batch["text"])
         return batch
+
+    def _parts(self, numbers: NDArray[np.int64]) -> tuple[list[int], list[str], Contents, Contents, Contents]:
+        """Of each sample: the number of its tar, its id, and the data of `.npy`, `.txt` and `.json`."""
+        of_tars = np.searchsorted(self.starts, numbers, side="right") - 1
+        rows, tars = numbers - self.starts[of_tars], of_tars.tolist()
+        views = {tar: self.shards[tar].view for tar in set(tars)}
+        places = np.empty((len(numbers), len(MEMBERS), 2), np.int64)
+        for tar in views:
+            places[of_tars == tar] = self.shards[tar].places[rows[of_tars == tar]]
+
+        def part(member: int) -> Contents:
+            firsts, sizes = places[:, member].T
+            spans = zip(tars, firsts.tolist(), (firsts + sizes).tolist(), strict=True)
+            return [views[tar][first:end] for tar, first, end in spans]
+
+        ids = [self.shards[tar].ids[row] for tar, row in zip(tars, rows.tolist(), strict=True)]
+        return tars, ids, part(0), part(1), part(2)
 
     def parse_meta(self, batch: Batch) -> Batch:
         """A batch of `unparsed` as the reader gives it.
@@ -271,20 +286,22 @@ def collate(
         arrays = [array[rows_wanted(len(array), length, fit)] for array in arrays]
         lengths = np.fromiter(map(len, arrays), np.int64, len(arrays))
     longest = int(lengths.max()) if length is None else length
-    embeddings = _zeros((len(arrays), longest, *widths.pop()), np.result_type(*{a.dtype for a in arrays}))
+    shape, dtype = (len(arrays), longest, *widths.pop()), np.result_type(*{a.dtype for a in arrays})
     if (lengths == longest).all():  # as of a dataset with a fixed number of frames: one call of NumPy
+        embeddings = _memory(shape, dtype)
         np.concatenate(arrays, out=embeddings.flatten(0, 1).numpy())
     else:
+        embeddings = _memory(shape, dtype).zero_()
         for out, array in zip(embeddings.numpy(), arrays, strict=True):
             out[: len(array)] = array
     return embeddings, torch.from_numpy(np.arange(longest) < lengths[:, None])
 
 
-def _zeros(shape: tuple[int, ...], dtype: np.dtype[Any]) -> torch.Tensor:
-    """Zeros; in a worker in shared memory, where its batches would be copied to otherwise."""
+def _memory(shape: tuple[int, ...], dtype: np.dtype[Any]) -> torch.Tensor:
+    """A tensor to be filled; in a worker in shared memory, where its batches would be copied to otherwise."""
     size = math.prod(shape) * dtype.itemsize
     if get_worker_info() is None or not size:
-        return torch.from_numpy(np.zeros(shape, dtype))
+        return torch.from_numpy(np.empty(shape, dtype))
     # As torch's default_collate does it.
     shared = torch.UntypedStorage._new_shared(size)  # type: ignore[no-untyped-call]
     return torch.empty(0, dtype=torch.from_numpy(np.empty(0, dtype)).dtype).set_(shared).view(shape)

@@ -86,15 +86,19 @@ def draw(inputs: CardInputs) -> list[Figure]:
 
 def _map(inputs: CardInputs) -> Figure | None:
     """The map of the samples; None for fewer than three."""
-    replaced = replaced_rows(inputs.manifest)
-    rows = spread_rows(inputs.layout.dataset, inputs.shards, MAP_SAMPLES, replaced)
-    spread = [one for one in rows if len(one[1][1])]
-    if len(spread) < 3:
+    directions, labels, texts, titles = [], [], [], []
+    for split, (id_, vectors, text, meta) in spread_rows(
+        inputs.layout.dataset, inputs.shards, MAP_SAMPLES, replaced_rows(inputs.manifest)
+    ):
+        if not len(vectors):
+            continue
+        directions.append(unit(unit(vectors.astype(np.float32)).mean(axis=0)))  # `vectors` would keep its tar open
+        labels.append(None if (label := meta.get("label")) is None else str(label))
+        texts.append(text)
+        titles.append(f"{id_} ({split}): {shorten(text, 120)}")
+    if len(directions) < 3:
         return None
-    directions = np.stack([unit(unit(row[1].astype(np.float32)).mean(axis=0)) for _, row in spread])
-    labels = [None if (label := row[3].get("label")) is None else str(label) for _, row in spread]
-    titles = [f"{row[0]} ({split}): {shorten(row[2], 120)}" for split, row in spread]
-    return map_figure(directions, labels, [row[2] for _, row in spread], titles, inputs.statistics.total.thing)
+    return map_figure(np.stack(directions), labels, texts, titles, inputs.statistics.total.thing)
 
 
 def _strip(inputs: CardInputs) -> Figure | None:

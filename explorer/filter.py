@@ -36,7 +36,7 @@ from preprocess.formats.shards import SEED, Shard, TripleBytes, plan_shards, wri
 from preprocess.formats.splits import SIZES_FILE, SPLITS_FILE, sizes_json, splits_csv
 from preprocess.formats.triples import CAPTION_INDEX, npy_array, parse_json
 from preprocess.samples import JSON, SPLITS, DatasetSpec, ShardReport, Split
-from preprocess.storage import atomic_path, publish, remove_temporary, write_atomic
+from preprocess.storage import MappedFiles, atomic_path, publish, remove_temporary, write_atomic
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,9 +178,12 @@ Member = tuple[Split, str, int]
 """Split, tar, and place in the tar of one triple."""
 
 
+_TARS = MappedFiles()
+
+
 @cache
 def _shard_index(tar: Path) -> ShardIndex:
-    return ShardIndex(tar)
+    return ShardIndex(tar, files=_TARS)
 
 
 def _members(index: Index, numbers: NDArray[np.int64], source: Path) -> dict[str, Member]:

@@ -131,7 +131,7 @@ def _batches(dataset: Path, manifest: Manifest) -> Iterator[list[_Entry]]:
             if once and row["key"] in seen:
                 continue
             seen.add(row["key"])
-            batch.append((row, vectors, times))
+            batch.append((row, vectors.copy(), times))  # a view would keep its tar open, and a block may be of many
             held += len(vectors)
             if held >= BLOCK_ROWS:
                 yield batch

@@ -210,7 +210,7 @@ def parse_json(data: bytes | memoryview) -> Any:
         ValueError: The data are something else; says what and where.
     """
     content = bytes(data)
-    value = _from_json()(content, allow_inf_nan=False)
+    value = _from_json()(content, allow_inf_nan=False, cache_strings="keys")  # values are mostly different ones
     if _may_overflow(content):
         json.dumps(value, allow_nan=False)  # 1e999 was read as infinity
     return value

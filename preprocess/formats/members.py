@@ -51,6 +51,14 @@ def read_text(data: Data, name: object) -> str:
         raise DamagedFileError(name, "", f"not UTF-8 ({error})", remedy) from None
 
 
+def read_texts(contents: Sequence[Data], name: Callable[[int], object]) -> list[str]:
+    """As `read_text` for each of many; `name` gives that of a number, where there is an error."""
+    try:
+        return [str(content, "utf-8") for content in contents]
+    except UnicodeDecodeError:
+        return [read_text(content, name(i)) for i, content in enumerate(contents)]
+
+
 MEMBERS: tuple[SampleMember, ...] = (
     SampleMember("npy", lambda triple: npy_bytes(triple.vectors), npy_array, "vectors"),
     # clip-video-encode writes captions as .cap

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import heapq
 from collections.abc import Collection, Iterable, Iterator
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,11 +20,11 @@ from preprocess.samples import JSON
 
 
 class PackedTriple(NamedTuple):
-    """One triple of a tar; `npy` is a view of it."""
+    """One triple of a tar; `npy` is a view of the tar, which it keeps open, or a copy."""
 
     file: str
     id: str
-    npy: memoryview
+    npy: memoryview | bytes
     txt: bytes
     meta: JSON
 
@@ -53,16 +54,19 @@ def choose(
         UserError: A tar does not exist, or damaged.
     """
 
-    def triples() -> Iterator[PackedTriple]:
-        for file in files:
-            for one in packed_triples(folder / file):
-                if one.id not in without and not (one_per_sample and one.meta.get(CAPTION_INDEX)):
-                    yield one
+    def triples(file: str) -> Iterator[PackedTriple]:
+        for one in packed_triples(folder / file):
+            if one.id not in without and not (one_per_sample and one.meta.get(CAPTION_INDEX)):
+                yield one
 
     def rank(one: PackedTriple) -> bytes:
         return hashlib.sha256(f"{seed}:{one.meta['key']}:{one.meta.get(CAPTION_INDEX, 0)}".encode()).digest()
 
-    return sorted(heapq.nsmallest(n, triples(), key=rank), key=lambda one: (one.file, one.id))
+    chosen: list[PackedTriple] = []
+    for file in files:
+        best = heapq.nsmallest(n, chain(chosen, triples(file)), key=rank)
+        chosen = [one._replace(npy=bytes(one.npy)) for one in best]  # views would keep a tar open for each
+    return sorted(chosen, key=lambda one: (one.file, one.id))
 
 
 def packed_triples(path: Path) -> Iterator[PackedTriple]:

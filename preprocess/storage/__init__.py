@@ -26,7 +26,7 @@ from preprocess.storage.locations import (
     output_location,
     reaching,
 )
-from preprocess.storage.mapping import keep_copies, mapped, reading
+from preprocess.storage.mapping import MappedFiles, keep_copies, mapped, reading
 from preprocess.storage.patterns import (
     base_folder,
     expand_braces,
@@ -64,6 +64,7 @@ __all__ = [
     "LOCK_FILE",
     "TEMPORARY_PREFIX",
     "TEMPORARY_SUFFIX",
+    "MappedFiles",
     "Stamp",
     "atomic_file",
     "atomic_folder",

@@ -45,6 +45,40 @@ def mapped(path: Path) -> memoryview:
     return view
 
 
+class MappedFiles:
+    """Files that are read in turn, those used last in memory: each of them is an open file of the process.
+
+    By default, Linux allows a process 1,024 open files, and macOS 256. Copies of remote files stay, as they would be
+    downloaded again. A process that receives this maps its own.
+
+    Args:
+        limit: Most local files that are mapped at a time.
+    """
+
+    def __init__(self, limit: int = 64) -> None:
+        self._limit = limit
+        self._local: dict[Path, memoryview] = {}  # in the order of their last use
+        self._copies: dict[Path, memoryview] = {}
+
+    def of(self, path: Path) -> memoryview:
+        """The file, as of `mapped`; it stays open as long as a view of it is held."""
+        if path in self._copies:
+            return self._copies[path]
+        view = self._local.pop(path, None)
+        if view is None:
+            view = mapped(path)
+        if is_remote(path):
+            self._copies[path] = view
+            return view
+        self._local[path] = view
+        if len(self._local) > self._limit:
+            del self._local[next(iter(self._local))]
+        return view
+
+    def __reduce__(self) -> tuple[type[MappedFiles], tuple[int]]:
+        return MappedFiles, (self._limit,)
+
+
 def reading(path: Path) -> BinaryIO:
     """Opens a file for reading; a remote one is downloaded to a copy that is deleted when it is closed.
 

@@ -246,10 +246,11 @@ def test_a_split_that_is_not_there_and_a_folder_that_is_none(make_dataset: Any, 
 
 
 def test_text_that_is_not_utf8_is_named(make_dataset: Any):
-    folder = make_dataset(counts={"train": 2})
+    folder = make_dataset(counts={"train": 4})
     tar = folder / "ds_00000.tar"
-    tar.write_bytes(tar.read_bytes().replace(b"a red", b"a\xffred"))
-    with pytest.raises(DamagedFileError, match="vid_00000"):
+    (damaged,) = (i for i, (_, text, _) in reference(folder, ["ds_00000.tar"]).items() if text.endswith("number 2"))
+    tar.write_bytes(tar.read_bytes().replace(b"left, number 2", b"left, number\xff2", 1))
+    with pytest.raises(DamagedFileError, match=rf"ds_00000\.tar: {damaged}\.txt"):
         list(EmbeddingReader(folder))
 
 

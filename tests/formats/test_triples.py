@@ -15,7 +15,7 @@ from hypothesis.extra import numpy as hnp
 from preprocess.addresses import public_address
 from preprocess.errors import DamagedFileError, UnknownNameError
 from preprocess.formats import triple_files, triples
-from preprocess.formats.triples import META_KEYS, npy_array, npy_bytes, parse_jsons, triple_meta
+from preprocess.formats.triples import META_KEYS, many_vectors, npy_array, npy_bytes, parse_jsons, triple_meta
 from preprocess.samples import Sample, Triple
 
 VECTORS = hnp.arrays(
@@ -106,6 +106,35 @@ def test_npy_of_a_shape_that_no_array_has_is_named(shape: tuple[int, ...]) -> No
     data = b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header + bytes(4 * math.prod(shape))
     with pytest.raises(DamagedFileError, match="is too large"):
         npy_array(data)
+
+
+def padded(shape: tuple[int, int]) -> bytes:
+    """float16 of that shape behind a header of 192 bytes, of which the first 128 do not say the shape."""
+    header = b"{'descr': '<f2', 'fortran_order': False, " + b" " * 90 + f"'shape': {shape}, }}".encode()
+    data = b"\x93NUMPY\x01\x00" + (182).to_bytes(2, "little") + header.ljust(181) + b"\n"
+    return data + np.arange(math.prod(shape), dtype=np.float16).tobytes()
+
+
+def test_many_npy_are_read_as_each_of_them() -> None:
+    rng = np.random.default_rng(0)
+    arrays = [rng.standard_normal(shape) for shape in ((2, 3), (2, 3), (3, 3), (0, 3), (2, 3), (3, 2), (2, 3))]
+    contents = [saved(array.astype(np.float16)) for array in arrays]
+    contents += [saved(array.astype(np.float32)) for array in arrays]
+    contents += [saved(np.asfortranarray(array.astype(np.float16))) for array in arrays]
+    contents += [padded((2, 3)), padded((3, 2)), padded((2, 3))]
+    read = many_vectors([memoryview(content) for content in contents], str)
+    for array, content in zip(read, contents, strict=True):
+        expected = np.load(io.BytesIO(content))
+        assert array.dtype == expected.dtype
+        np.testing.assert_array_equal(array, expected)
+    assert many_vectors([], str) == []
+
+
+@pytest.mark.parametrize("damaged", [saved(np.ones((2, 3), np.float32))[:-1], saved(np.ones((2, 3), np.int16)), b""])
+def test_of_many_npy_the_damaged_one_is_named(damaged: bytes) -> None:
+    whole = memoryview(saved(np.ones((2, 3), np.float32)))
+    with pytest.raises(DamagedFileError, match="number 2"):
+        many_vectors([whole, whole, memoryview(damaged), whole], lambda i: f"number {i}")
 
 
 def test_meta_has_the_fixed_keys_then_the_recipes_own_sorted() -> None:

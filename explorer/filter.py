@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
@@ -157,12 +157,13 @@ def _write(index: Index, wanted: Filter, numbers: NDArray[np.int64], source: Pat
     layout.dataset.mkdir()
     layout.work.mkdir(parents=True)
     per_shard = index.manifest["order"]["per_shard"]
-    members = _members(index, numbers, source)
+    tars = _tars(source)
+    members = _members(index, numbers, tars)
     names: dict[Split, list[str]] = {split: [] for split in SPLITS}
     for key, (split, _, _) in members.items():
         names[split].append(key)
     shards = plan_shards(names, per_shard=per_shard, seed=wanted.seed)
-    reports = [write_shard(layout.dataset, shard, _parts(shard, members, source)) for shard in shards]
+    reports = [write_shard(layout.dataset, shard, _parts(shard, members, tars)) for shard in shards]
     manifest = _manifest(index, wanted, numbers, reports, layout.hub_name)
     write_atomic(layout.dataset / SPLITS_FILE, splits_csv({r.file: r.split for r in reports}))
     write_atomic(layout.dataset / SIZES_FILE, sizes_json({r.file: r.samples for r in reports}))
@@ -178,28 +179,27 @@ Member = tuple[Split, str, int]
 """Split, tar, and place in the tar of one triple."""
 
 
-_TARS = MappedFiles()
+Tars = Callable[[str], ShardIndex]
+"""A tar of the source by its name; each is looked through once."""
 
 
-@cache
-def _shard_index(tar: Path) -> ShardIndex:
-    return ShardIndex(tar, files=_TARS)
+def _tars(source: Path) -> Tars:
+    files = MappedFiles()
+    return cache(lambda name: ShardIndex(source / name, files=files))
 
 
-def _members(index: Index, numbers: NDArray[np.int64], source: Path) -> dict[str, Member]:
+def _members(index: Index, numbers: NDArray[np.int64], tars: Tars) -> dict[str, Member]:
     """The triples of the samples by a unique name: the key, and the caption's number with the mode `each`."""
     wanted = set(index.samples["key"].take(numbers).to_pylist())
     each = index.manifest["caption_mode"] == "each"
     if not each:
         rows = index.samples.select(["key", "id", "shard", "split"]).take(numbers).to_pylist()
-        places = {
-            tar: {id_: i for i, id_ in enumerate(_shard_index(source / tar).ids)} for tar in {r["shard"] for r in rows}
-        }
+        places = {name: {id_: i for i, id_ in enumerate(tars(name).ids)} for name in {row["shard"] for row in rows}}
         return {row["key"]: (row["split"], row["shard"], places[row["shard"]][row["id"]]) for row in rows}
     found: dict[str, Member] = {}
     replaced = replaced_rows(index.manifest)
     for shard in index.manifest["shards"]:
-        tar = _shard_index(source / shard["file"])
+        tar = tars(shard["file"])
         for i in range(len(tar)):
             if tar.ids[i] in replaced:
                 continue
@@ -209,10 +209,10 @@ def _members(index: Index, numbers: NDArray[np.int64], source: Path) -> dict[str
     return found
 
 
-def _parts(shard: Shard, members: dict[str, Member], source: Path) -> Any:
+def _parts(shard: Shard, members: dict[str, Member], tars: Tars) -> Any:
     for name in shard.names:
         _, file, place = members[name]
-        tar = _shard_index(source / file)
+        tar = tars(file)
         triple = tar.triple(place)
         npy, txt, meta, *more = map(bytes, triple.parts)
         yield TripleBytes(npy, txt, meta, len(npy_array(npy, f"{tar.path}: {triple.id}.npy")), tuple(more))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import errno
 import json
+import shutil
 import tarfile
 from pathlib import Path
 
@@ -97,6 +98,14 @@ def test_the_same_filter_gives_the_same_bytes(scenes_index: Index, tmp_path: Pat
     assert files == {p.name: p.read_bytes() for p in (tmp_path / "b/CLIP-Seven").iterdir() if p.is_file()}
 
 
+def test_a_dataset_that_was_packed_anew_is_read_anew(make_index: Make, scenes: Layout, tmp_path: Path) -> None:
+    for number, step in enumerate((2, 3)):
+        index = make_index(samples(12)[::step], random_vectors)
+        shutil.copy(scenes.dataset / "README.md", index.dataset)
+        write_filtered(index, Filter(), tmp_path, f"CLIP-{number}")
+        assert triples(tmp_path / f"CLIP-{number}") == triples(index.dataset)
+
+
 def test_a_triple_per_caption_stays_one(make_index: Make, scenes: Layout, tmp_path: Path) -> None:
     import builders.verify
     import dataset_cards.__main__
@@ -105,8 +114,6 @@ def test_a_triple_per_caption_stays_one(make_index: Make, scenes: Layout, tmp_pa
     out = tmp_path / "each"
     to = ["demo", "--out", str(out)]
     (out / "work").mkdir(parents=True)
-    import shutil
-
     shutil.copytree(scenes.work, out / "work" / "CLIP-Shapes", ignore=shutil.ignore_patterns("explorer", "shards"))
     for app, command in (
         (preprocess.__main__.app, ["shards", *to, "--caption-mode", "each"]),

@@ -164,8 +164,9 @@ new: need-dataset setup ## add a dataset: recipe, prose, fixture (DATASET=)
 	@$(PY) -m preprocess new "$$DATASET"
 
 ## Develop
+# Without a restart, a test process that crashes is a failure that names its test; after one, pytest-xdist waits for ever.
 test: $(VENV)/.dev ## run the tests (ARGS="-k shards": some of them)
-	@$(PY) $(COVERAGE) -m pytest -n 2 --dist loadfile $(ARGS)
+	@$(PY) $(COVERAGE) -m pytest -n 2 --dist loadfile --max-worker-restart 0 $(ARGS)
 
 test-slow: $(VENV)/.dev ## run the tests that take minutes
 	@$(PY) -m pytest -m slow $(ARGS)

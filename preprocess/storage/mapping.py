@@ -46,10 +46,10 @@ def mapped(path: Path) -> memoryview:
 
 
 class MappedFiles:
-    """Files that are read in turn, those used last in memory: each of them is an open file of the process.
+    """Keeps the files in memory that were used last, and closes the others: a mapped file is an open one.
 
-    By default, Linux allows a process 1,024 open files, and macOS 256. Copies of remote files stay, as they would be
-    downloaded again. A process that receives this maps its own.
+    By default, Linux allows a process 1,024 open files, and macOS 256. Copies of remote files stay, as they would have
+    to be downloaded again. A process that this is sent to maps the files itself.
 
     Args:
         limit: Most local files that are mapped at a time.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import threading
 import traceback
 from collections.abc import Callable, Iterator, Mapping
@@ -75,6 +76,7 @@ def _die_with_parent() -> None:
 
     def wait_for_the_end() -> None:
         driver.join()
-        os._exit(1)
+        # Not `os._exit`, which `coverage` replaces by a function that is not safe while the main thread runs.
+        os.kill(os.getpid(), signal.SIGKILL)
 
     threading.Thread(target=wait_for_the_end, daemon=True).start()

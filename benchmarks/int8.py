@@ -68,7 +68,7 @@ from preprocess.demo.plan import draw_disturbance
 from preprocess.demo.scenes import CLEAR, Disturbance, labels
 from preprocess.encoders.int8_weights import GROUP, quantize_weights
 from preprocess.encoders.models import ModelFiles, resolve
-from preprocess.encoders.openvino_forward import converted, cpu_settings, forward_by
+from preprocess.encoders.openvino_forward import converted, core, cpu_settings, forward_by
 from preprocess.encoders.registry import encoder_spec, family, load_encoder, load_text_tower
 from preprocess.encoders.spec import Encoder
 from preprocess.encoders.torch_encoder import TorchEncoder
@@ -175,18 +175,14 @@ def with_weights_of_int8(files: ModelFiles, group: int | None) -> Encoder:
 
 
 def _tower(files: ModelFiles, batch_size: int) -> Any:
-    import openvino
-
     spec = encoder_spec(files)
     load = functools.partial(family(spec.family).load, files)
-    return openvino.Core().read_model(converted(load, files, spec, batch_size, files.sha256()))
+    return core().read_model(converted(load, files, spec, batch_size, files.sha256()))
 
 
 def _compiled(files: ModelFiles, model: Any, **more: str) -> Encoder:
     """An encoder by a model whose other products are in bf16."""
-    import openvino
-
-    compiled = openvino.Core().compile_model(model, "CPU", {**cpu_settings("bf16"), **more})
+    compiled = core().compile_model(model, "CPU", {**cpu_settings("bf16"), **more})
     return _encoder_by(files, BATCH, forward_by(compiled))
 
 

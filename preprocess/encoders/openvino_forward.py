@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import functools
 import importlib.metadata
 import warnings
 from collections.abc import Iterator
@@ -50,13 +51,22 @@ def load_openvino(
     Raises:
         UserError: OpenVINO cannot convert the model.
     """
-    import openvino
-
-    core = openvino.Core()
-    model = core.read_model(converted(load, files, spec, batch_size, weights_sha256))
+    model = core().read_model(converted(load, files, spec, batch_size, weights_sha256))
     if precision == "int8":
         quantize_weights(model)
-    return forward_by(core.compile_model(model, "CPU", cpu_settings(precision)))
+    return forward_by(core().compile_model(model, "CPU", cpu_settings(precision)))
+
+
+@functools.cache
+def core() -> Any:
+    """The only `openvino.Core` of this process, which lives as long as the process.
+
+    The CPU plugin of every Core maps a stack for signal handlers (`sigaltstack`), and restores the stack before its own
+    when it ends. That of a Core that ended earlier is unmapped by then, and the next handled signal ends the process.
+    """
+    import openvino
+
+    return openvino.Core()
 
 
 def cpu_settings(precision: Precision) -> dict[str, object]:

@@ -22,7 +22,7 @@ from preprocess.encoders.devices import cpu_flags
 from preprocess.encoders.engines import check_engine, engine_device
 from preprocess.encoders.int8_weights import quantize_weights, quantized_weights
 from preprocess.encoders.models import ModelFiles, resolve
-from preprocess.encoders.openvino_forward import converted, cpu_settings, forward_by
+from preprocess.encoders.openvino_forward import converted, core, cpu_settings, forward_by
 from preprocess.encoders.torch_encoder import Forward, TorchEncoder
 from preprocess.errors import SettingsError, UserError
 from preprocess.formats.layout import Layout, read_json
@@ -95,9 +95,7 @@ def test_every_family_gives_the_vectors_of_torch(files: ModelFiles) -> None:
 
 
 def has_bf16() -> bool:
-    import openvino
-
-    return "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    return "BF16" in core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
 def test_a_row_does_not_depend_on_what_is_beside_it(files: ModelFiles) -> None:
@@ -135,8 +133,6 @@ def test_weights_are_rounded_to_half_a_step_of_their_output(axis: int) -> None:
 
 def test_all_weights_of_products_are_int8(trained: tuple[ModelFiles, NDArray[np.uint8]]) -> None:
     """Computed in fp32, the quantized model is that of torch with its weights rounded in the same way."""
-    import openvino
-
     files, pixels = trained
     spec = encoder_spec(files)
     load = functools.partial(family(spec.family).load, files)
@@ -144,10 +140,10 @@ def test_all_weights_of_products_are_int8(trained: tuple[ModelFiles, NDArray[np.
     def plain_with(forward: Forward) -> TorchEncoder:
         return TorchEncoder(files.id, spec, lambda *_: forward, "cpu", "fp32", 8)
 
-    model = openvino.Core().read_model(converted(load, files, spec, 8, files.sha256()))
+    model = core().read_model(converted(load, files, spec, 8, files.sha256()))
     quantize_weights(model)
     exact = {**cpu_settings("int8"), "INFERENCE_PRECISION_HINT": "f32", "DYNAMIC_QUANTIZATION_GROUP_SIZE": 0}
-    forward = forward_by(openvino.Core().compile_model(model, "CPU", exact))
+    forward = forward_by(core().compile_model(model, "CPU", exact))
     found = plain_with(forward).encode(pixels)
 
     from transformers import CLIPVisionModelWithProjection
@@ -167,7 +163,7 @@ def test_all_weights_of_products_are_int8(trained: tuple[ModelFiles, NDArray[np.
     assert not np.array_equal(ran, load_encoder(files, "cpu", "bf16", 8, "openvino").encode(pixels))
     if cpu_flags() & {"avx512_vnni", "avx_vnni", "amx_int8"}:  # inputs are rounded, too
         only_weights = {**cpu_settings("int8"), "DYNAMIC_QUANTIZATION_GROUP_SIZE": 0}
-        forward = forward_by(openvino.Core().compile_model(model, "CPU", only_weights))
+        forward = forward_by(core().compile_model(model, "CPU", only_weights))
         assert not np.array_equal(ran, plain_with(forward).encode(pixels))
 
 
@@ -196,6 +192,32 @@ def test_one_of_the_processes_converts_and_later_ones_need_no_transformers(tmp_p
     assert later.stdout.split()[1] == "False"
     cache = tmp_path / ".cache" / "video-embedding-datasets" / "openvino"
     assert len([path for path in cache.iterdir() if path.is_dir()]) == 1
+
+
+LOAD_AND_FREE = """
+import faulthandler, signal, sys
+import numpy as np
+from preprocess.encoders import load_encoder
+from preprocess.encoders.models import resolve
+
+faulthandler.enable()  # signal handlers get a stack of their own, as under pytest
+signal.signal(signal.SIGUSR1, lambda *_: print("handled"))
+first, second = (load_encoder(resolve(sys.argv[1]), "cpu", "fp32", 2, "openvino") for _ in range(2))
+for encoder in (first, second):
+    encoder.encode(np.zeros((1, 32, 32, 3), np.uint8))
+del encoder, first
+del second
+signal.raise_signal(signal.SIGUSR1)
+"""
+
+
+def test_signals_are_handled_when_encoders_have_ended(tmp_path: Path) -> None:
+    (tmp_path / "model").mkdir()
+    MODELS["siglip"](tmp_path / "model")
+    done = subprocess.run(
+        [sys.executable, "-c", LOAD_AND_FREE, tmp_path / "model"], capture_output=True, text=True, timeout=280
+    )
+    assert (done.returncode, done.stdout) == (0, "handled\n"), done.stderr
 
 
 def build(root: Path, raw: Path, out: Path, model: Path, *options: object) -> subprocess.CompletedProcess[str]:

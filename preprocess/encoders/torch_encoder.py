@@ -48,8 +48,10 @@ class TorchEncoder:
             tune_malloc()
         self._forward = load(self._device, self._dtype)
         self._divisor = None if self.preprocessing.rescale_first else 1.0 / self.preprocessing.rescale_factor
-        self._mean = torch.tensor(self.preprocessing.mean, device=self._device)
-        self._std = torch.tensor(self.preprocessing.std, device=self._device)
+        self._mean, self._std = (
+            torch.tensor(values, device=self._device)[:, None, None]
+            for values in (self.preprocessing.mean, self.preprocessing.std)
+        )
 
     def encode(self, pixels: Pixels) -> NDArray[np.float32]:
         """`(N, *frame_shape)` of `frame_dtype`, resized and cropped, to float32 `(N, D)`, not normalized."""
@@ -68,11 +70,13 @@ class TorchEncoder:
         pixels = torch.from_numpy(batch)
         staged = torch.zeros((self.batch_size, *self.frame_shape), dtype=pixels.dtype, pin_memory=on_gpu)
         staged[: len(batch)] = pixels
-        # A frame travels as bytes (150 KB at 224 x 224) and becomes floats where the model is.
-        values = staged.to(self._device, non_blocking=on_gpu).to(torch.float32)
+        # A frame travels as bytes (150 KB at 224 x 224) and becomes floats where the model is; in planes first, as
+        # arithmetic along a last dimension of 3 takes several times as long.
+        planes = staged.to(self._device, non_blocking=on_gpu).movedim(-1, -3)
+        values = planes.to(torch.float32, memory_format=torch.contiguous_format)
         if self._divisor is not None:
             values = values.div_(self._divisor)
-        values = values.sub_(self._mean).div_(self._std).movedim(-1, -3).to(self._dtype)
-        vectors = self._forward(values.contiguous())
+        values = values.sub_(self._mean).div_(self._std).to(self._dtype)
+        vectors = self._forward(values)
         result: NDArray[np.float32] = vectors[: len(batch)].float().cpu().numpy()
         return result

@@ -1,6 +1,6 @@
 """End to end: videos per second from files to triples, beside what people write by hand and other projects.
 
-    .venv/bin/python benchmarks/encode.py [--clips 200 1000] [--slow-clips 40] [--rounds 3] [--seconds 10]
+    .venv/bin/python benchmarks/encode.py [--clips 200 1000] [--slow-clips 40] [--rounds 3]
 
 Clips of 10 s, 340 x 256, 25 frames a second, sampled at 1 frame a second; ViT-B/32 with random weights, made from its
 config, so that nothing is downloaded. Each run is a whole process, the model's start included. The bound is what the
@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import functools
 import json
+import math
 import multiprocessing
 import os
 import subprocess
@@ -31,11 +32,18 @@ from benchmarks.harness.peers import ROOT, SCRIPTS, peer_python, why_absent
 from benchmarks.harness.result import Role, ratio
 from benchmarks.harness.rounds import OUT, Bench, Command
 
+SECONDS = 10
+"""Of each clip; with one frame a second, also its frames."""
 FRAMES_PER_BATCH = 32
 INT8 = "int8"
 
 
 # --- the bound: all cores only decode, or only encode -----------------------------------------------------------------
+
+
+def batches(videos: int) -> int:
+    """Full batches that hold the frames of so many videos."""
+    return math.ceil(videos * SECONDS / FRAMES_PER_BATCH)
 
 
 def decode_all(paths: list[Path], model: str, engine: str, precision: str, ready: Callable[[], object]) -> None:
@@ -54,7 +62,7 @@ def decode_all(paths: list[Path], model: str, engine: str, precision: str, ready
 
 
 def encode_all(paths: list[Path], model: str, engine: str, precision: str, ready: Callable[[], object]) -> None:
-    """Encodes ten frames for each video, in full batches."""
+    """Encodes as many frames as the videos have, in full batches."""
     import numpy as np
     import torch
 
@@ -69,7 +77,7 @@ def encode_all(paths: list[Path], model: str, engine: str, precision: str, ready
     pixels = np.random.default_rng(0).integers(0, 256, (FRAMES_PER_BATCH, 224, 224, 3), dtype=np.uint8)
     encoder.encode(pixels)
     ready()
-    for _ in range(max(1, round(10 * len(paths) / FRAMES_PER_BATCH))):
+    for _ in range(batches(len(paths))):
         encoder.encode(pixels)
 
 
@@ -96,7 +104,7 @@ def multiply_all(paths: list[Path], model: str, engine: str, precision: str, rea
         for x, linear in products:
             linear(x)
         ready()
-        for _ in range(max(1, round(10 * len(paths) / FRAMES_PER_BATCH))):
+        for _ in range(batches(len(paths))):
             for x, linear in products:
                 linear(x)
 
@@ -127,7 +135,10 @@ def bound(task: str, videos: Path, model: str, engine: str, precision: str) -> N
     seconds = time.perf_counter() - began
     for worker in workers:
         worker.join()
-    print(json.dumps({"units": len(paths), "seconds": seconds}))
+    done: float = len(paths)
+    if task != "decode":
+        done = sum(batches(len(paths[i::cores])) for i in range(cores)) * FRAMES_PER_BATCH / SECONDS
+    print(json.dumps({"units": done, "seconds": seconds}))
 
 
 # --- the contenders ---------------------------------------------------------------------------------------------------
@@ -151,7 +162,7 @@ def kinds(precision: str) -> list[tuple[str, str]]:
     return [*found, ("openvino", INT8)] if "openvino" in engines() else found
 
 
-def commands(videos: Path, model: Path, precision: str, seconds: int) -> list[Command]:
+def commands(videos: Path, model: Path, precision: str) -> list[Command]:
     """Ours with each engine, and the peers that are fast enough for all videos."""
     encode = [sys.executable, "-m", "preprocess", "encode", "folder", "--raw", str(videos), "--model", str(model)]
     found = []
@@ -161,7 +172,7 @@ def commands(videos: Path, model: Path, precision: str, seconds: int) -> list[Co
         role: Role = "apart" if number_format == INT8 else "ours"
         found.append(Command(f"ours, {engine} {number_format}", role, [*encode, "--out", OUT, *kind]))
     script = [peer_python(), str(SCRIPTS / "encode_script.py"), str(videos), str(model), OUT, precision]
-    daft = [peer_python(), str(SCRIPTS / "encode_daft.py"), str(videos), str(model), OUT, precision, str(seconds)]
+    daft = [peer_python(), str(SCRIPTS / "encode_daft.py"), str(videos), str(model), OUT, precision, str(SECONDS)]
     found.append(Command(f"strong script, {precision}", "peer", script, absent=why_absent("av, torch, transformers")))
     found.append(Command(f"Daft, {precision}", "peer", daft, absent=why_absent("daft")))
     return found
@@ -215,19 +226,19 @@ def make_sampled(videos: Path, folder: Path, count: int) -> None:
             target.mux(stream.encode(None))
 
 
-def measure(bench: Bench, clips: list[int], slow_clips: int, seconds: int) -> None:
+def measure(bench: Bench, clips: list[int], slow_clips: int) -> None:
     """One case for each number of clips."""
     from preprocess.encoders.devices import choose_precision
 
     precision = choose_precision("auto", "cpu")
     model = make_clip_model(bench.temporary / "model")
     few, sampled = bench.temporary / "few", bench.temporary / "sampled"
-    make_clips(few, min(slow_clips, clips[0]), seconds)
+    make_clips(few, min(slow_clips, clips[0]), SECONDS)
     make_sampled(few, sampled, slow_clips)
     for count in clips:
         videos = bench.temporary / f"videos{count}"
-        make_clips(videos, count, seconds)
-        contenders = [*commands(videos, model, precision, seconds), *bound_commands(videos, model, precision)]
+        make_clips(videos, count, SECONDS)
+        contenders = [*commands(videos, model, precision), *bound_commands(videos, model, precision)]
         if count == clips[0]:
             contenders += slow_commands(few, sampled, model, min(slow_clips, count))
         case = bench.case(f"videos to triples, {count:,} clips, ViT-B/32 on the CPU", "videos", count, contenders)
@@ -262,10 +273,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--clips", type=int, nargs="+", default=[200, 1000])
     parser.add_argument("--slow-clips", type=int, default=40)
-    parser.add_argument("--seconds", type=int, default=10, help="of each clip")
     bench, options = Bench.from_arguments("encode", parser)
     with bench:
-        measure(bench, options.clips, options.slow_clips, options.seconds)
+        measure(bench, options.clips, options.slow_clips)
         bench.write()
 
 

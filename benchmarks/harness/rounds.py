@@ -274,7 +274,7 @@ def of_all_rounds(facts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def with_cases_of(folder: Path, result: Result) -> Result:
-    """A result with the cases of the last one that it lacks, in front.
+    """A result with the cases of the last one that it lacks, in the order of that one; new cases follow.
 
     Raises:
         ValueError: That one was measured on another machine or with other versions.
@@ -286,9 +286,8 @@ def with_cases_of(folder: Path, result: Result) -> Result:
     for name in ("machine", "versions"):
         if getattr(before, name) != getattr(result, name):
             raise ValueError(f"{path.name} has another {name}: {getattr(before, name)}, not {getattr(result, name)}")
-    titles = {case.title for case in result.cases}
-    kept = tuple(case for case in before.cases if case.title not in titles)
-    return replace(result, cases=(*kept, *result.cases))
+    by_title = {case.title: case for case in (*before.cases, *result.cases)}
+    return replace(result, cases=tuple(by_title.values()))
 
 
 def _cause(message: str) -> str:

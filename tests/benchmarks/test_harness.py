@@ -311,6 +311,8 @@ def test_cases_measured_apart_are_one_result(tmp_path: Path) -> None:
         ("another", 5),
     ]
     assert with_cases_of(tmp_path, later).cases == later.cases, "measured again"
+    write_result(tmp_path, added)
+    assert with_cases_of(tmp_path, later).cases == (later.cases[0], added.cases[1]), "in its place"
     assert with_cases_of(tmp_path / "none", later) == later
     with pytest.raises(ValueError, match=r"encode\.json has another machine"):
         with_cases_of(tmp_path, replace(later, machine={"cpu": "another"}))
